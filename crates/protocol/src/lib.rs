@@ -1,0 +1,227 @@
+//! What the two programs say to each other: jobs go to `retune-stage`, events come back, one JSON object a line.
+//!
+//! The channel is a pair of pipes of its own ([`JOBS_FD`], [`EVENTS_FD`]), because C++ libraries print on standard output and data may flow there.
+//! Large things never travel: a job names objects in the store, and the host publishes what it makes there.
+
+mod device;
+
+use std::path::PathBuf;
+
+use indexmap::IndexMap;
+use retune_spec::{Data, StageKind};
+use retune_store::Digest;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+pub use device::Device;
+
+/// Counts changes of the protocol; both sides must agree.
+pub const VERSION: u32 = 1;
+
+/// The file descriptor on which `retune-stage` reads jobs.
+pub const JOBS_FD: i32 = 3;
+
+/// The file descriptor on which `retune-stage` writes events.
+pub const EVENTS_FD: i32 = 4;
+
+/// A job and what all jobs need.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Request {
+    /// The protocol's version.
+    pub version: u32,
+    /// Names the job in events.
+    pub id: u64,
+    /// The root of the store.
+    pub store: PathBuf,
+    /// Threads that the job may use.
+    pub threads: usize,
+    /// Where tensors are computed.
+    pub device: Device,
+    /// What to do.
+    pub job: Job,
+}
+
+/// What to do.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "type")]
+pub enum Job {
+    /// Read files, give columns roles and kinds, divide the rows. Publishes `rows`.
+    Read(ReadJob),
+    /// Fit a stage. Publishes `fitted`, `report` and, unless the stage is a model, `rows`.
+    Fit(Box<FitJob>),
+    /// Score base and tuned model on test rows. Publishes `evaluation`.
+    Evaluate(EvaluateJob),
+    /// Take files through a bundle or a fitted stage and write the result to a file.
+    Apply(ApplyJob),
+    /// Score a bundle on files that have the target.
+    Score(ScoreJob),
+    /// Look at a file's columns, for `init`.
+    Profile(ProfileJob),
+}
+
+/// See [`Job::Read`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ReadJob {
+    /// The declaration.
+    pub data: Data,
+    /// The files of each set, globs expanded: `all` where one source is divided, else `train`, `validation`, `test` and named sets.
+    pub files: IndexMap<String, Vec<PathBuf>>,
+    /// The run's seed.
+    pub seed: u64,
+}
+
+/// See [`Job::Fit`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FitJob {
+    /// The stage.
+    pub stage: StageKind,
+    /// The run's seed; the stage derives its own from it.
+    pub seed: u64,
+    /// The rows it is fitted on: the object `rows` of the stage before.
+    pub rows: Digest,
+    /// The rows as they came from the data, for the folds of a model selection.
+    pub raw: Digest,
+    /// The stages between the data and this one, for the folds of a model selection.
+    pub chain: Vec<StageKind>,
+    /// The model that a fine-tuning starts from.
+    pub base: Option<Digest>,
+    /// The folder in the store for ledgers and checkpoints of this job: its key.
+    pub work: Digest,
+}
+
+/// See [`Job::Evaluate`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct EvaluateJob {
+    /// The rows as they came from the data.
+    pub raw: Digest,
+    /// The fitted stages between the data and the models.
+    pub chain: Vec<Digest>,
+    /// The models to score, by stage id; the first is the base of comparison.
+    pub models: IndexMap<String, Digest>,
+    /// The run's seed.
+    pub seed: u64,
+}
+
+/// See [`Job::Apply`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ApplyJob {
+    /// A bundle or the artifact of one fitted stage.
+    pub artifact: PathBuf,
+    /// Files to read; their format is told from their ending.
+    pub input: Vec<PathBuf>,
+    /// The file to write; its format is told from its ending.
+    pub output: PathBuf,
+}
+
+/// See [`Job::Score`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ScoreJob {
+    /// A bundle.
+    pub artifact: PathBuf,
+    /// Files to read; their format is told from their ending.
+    pub input: Vec<PathBuf>,
+}
+
+/// See [`Job::Profile`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ProfileJob {
+    /// Files to read; their format is told from their ending.
+    pub input: Vec<PathBuf>,
+    /// The column to predict.
+    pub target: String,
+}
+
+/// What the host says of a job.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Event {
+    /// The request's id.
+    pub id: u64,
+    /// What happened.
+    #[serde(flatten)]
+    pub kind: EventKind,
+}
+
+/// What happened.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "event")]
+pub enum EventKind {
+    /// How far it is.
+    Progress {
+        /// What is being done, in words.
+        phase: String,
+        /// Units done.
+        done: u64,
+        /// All units, where known.
+        total: Option<u64>,
+    },
+    /// Something to read.
+    Message {
+        /// How grave it is.
+        level: Level,
+        /// In words.
+        text: String,
+    },
+    /// It is done.
+    Done {
+        /// The published objects by name: `rows`, `fitted`, `report`, `evaluation`.
+        objects: IndexMap<String, Digest>,
+        /// Small results.
+        result: Value,
+    },
+    /// It failed.
+    Failed(Failure),
+}
+
+/// How grave a message is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Level {
+    /// Worth knowing.
+    Info,
+    /// Worth a look.
+    Warning,
+}
+
+/// Whose fault a failure is; decides the exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorClass {
+    /// The data do not fit what was declared.
+    Data,
+    /// The stage could not do its work.
+    Failed,
+    /// Somebody asked to stop.
+    Cancelled,
+}
+
+/// What went wrong and the way out.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[error("{message}")]
+pub struct Failure {
+    /// Whose fault it is.
+    pub class: ErrorClass,
+    /// What is wrong, naming the culprit.
+    pub message: String,
+    /// The way out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub help: Option<String>,
+}
+
+impl Failure {
+    /// The stage could not do its work.
+    pub fn failed(message: impl Into<String>) -> Self {
+        Self { class: ErrorClass::Failed, message: message.into(), help: None }
+    }
+
+    /// The data do not fit.
+    pub fn data(message: impl Into<String>) -> Self {
+        Self { class: ErrorClass::Data, message: message.into(), help: None }
+    }
+
+    /// Adds the way out.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+}

@@ -1,0 +1,434 @@
+//! What no schema can say: keys that depend on each other.
+//!
+//! Each block is read on its own, so that a mistake in one does not hide those in another.
+
+use std::ops::Range;
+
+use serde::de::DeserializeOwned;
+
+use crate::data::{Data, TaskKind};
+use crate::diagnostic::{Diagnostic, one_of};
+use crate::estimators::Estimator;
+use crate::fine_tuning::Goal;
+use crate::metric::Metric;
+use crate::model_selection::{Candidate, Space};
+use crate::preprocessing::{ImputeStrategy, Step};
+use crate::validate::{display_span, with_origin};
+use crate::yaml::{Entry, Node, Yaml};
+
+/// Everything that is wrong in a tree whose kinds and ranges have been checked.
+pub(crate) fn check(root: &Node) -> Vec<Diagnostic> {
+    let mut diagnostics = Vec::new();
+    let data = root.get("data");
+    if let Some(node) = data {
+        check_data(node, root, &mut diagnostics);
+    }
+    let task = data.and_then(|data| typed::<TaskKind>(data.get("task")?));
+    for stage in root.get("stages").map(Node::items).unwrap_or_default() {
+        if let (Some(uses), Some(with)) = (stage.get("uses").and_then(Node::as_str), stage.get("with")) {
+            check_stage(uses, with, task, &mut diagnostics);
+        }
+    }
+    diagnostics
+}
+
+/// Everything that is wrong in one stage's `with`.
+pub(crate) fn check_stage(uses: &str, with: &Node, task: Option<TaskKind>, diagnostics: &mut Vec<Diagnostic>) {
+    match uses {
+        "preprocessing" => check_preprocessing(with, diagnostics),
+        "model-selection" => check_model_selection(with, task, diagnostics),
+        "fine-tuning" => check_fine_tuning(with, task, diagnostics),
+        _ => {}
+    }
+}
+
+/// A part of the tree as its type; `None` where a mistake in it has been reported.
+fn typed<T: DeserializeOwned>(node: &Node) -> Option<T> {
+    serde_json::from_value(node.to_json()).ok()
+}
+
+/// The place of a key's value.
+fn place(node: &Node, key: &str) -> Option<Range<usize>> {
+    node.entry(key).map(value_place)
+}
+
+fn value_place(entry: &Entry) -> Range<usize> {
+    match entry.node.value {
+        Yaml::Seq(_) if !entry.node.span.is_empty() => entry.node.span.clone(),
+        _ => display_span(&entry.node, &entry.key_span),
+    }
+}
+
+fn key_place(node: &Node, key: &str) -> Option<Range<usize>> {
+    node.entry(key).map(|entry| entry.key_span.clone())
+}
+
+fn given(node: &Node, key: &str) -> bool {
+    node.get(key).is_some_and(|value| value.value != Yaml::Null)
+}
+
+fn check_data(node: &Node, root: &Node, diagnostics: &mut Vec<Diagnostic>) {
+    check_sources(node, root, diagnostics);
+    if let Some(split) = node.get("split") {
+        check_split(split, diagnostics);
+    }
+    let Some(data) = typed::<Data>(node) else {
+        return;
+    };
+    if !data.separator.is_ascii() {
+        let message = format!("the separator must be an ASCII character, found `{}`", data.separator);
+        diagnostics.push(Diagnostic::error(message).at(place(node, "separator")));
+    }
+    let target = data.target.as_str();
+    let lists = [("id", data.id.as_ref()), ("ignore", data.ignore.as_ref())];
+    let weight = data.weight.as_deref();
+    for (key, names) in lists {
+        if names.is_some_and(|names| names.as_slice().iter().any(|name| name == target)) {
+            diagnostics.push(role_twice(node, key, target, "the target"));
+        }
+        if let Some(weight) = weight.filter(|weight| {
+            *weight != target && names.is_some_and(|names| names.as_slice().iter().any(|name| name == weight))
+        }) {
+            diagnostics.push(role_twice(node, key, weight, "the weight"));
+        }
+    }
+    if weight == Some(target) {
+        diagnostics.push(role_twice(node, "weight", target, "the target"));
+    }
+}
+
+fn role_twice(node: &Node, key: &str, name: &str, role: &str) -> Diagnostic {
+    let place = node.entry(key).map(|entry| {
+        entry
+            .node
+            .items()
+            .iter()
+            .find(|item| item.as_str() == Some(name))
+            .map_or(value_place(entry), |item| item.span.clone())
+    });
+    Diagnostic::error(format!("`{name}` is {role} and cannot be under `{key}` as well")).at(place)
+}
+
+fn check_sources(node: &Node, root: &Node, diagnostics: &mut Vec<Diagnostic>) {
+    let uses_tuning = || {
+        let stages = root.get("stages").map(Node::items).unwrap_or_default();
+        stages.iter().find_map(|stage| stage.get("uses").filter(|uses| uses.as_str() == Some("fine-tuning")))
+    };
+    match (given(node, "path"), given(node, "train")) {
+        (true, true) => diagnostics.push(
+            Diagnostic::error("`path` and `train` exclude each other").at(key_place(node, "train")).with_help(
+                "`path` is one source that `split` divides; `train`, `validation` and `test` are separate files",
+            ),
+        ),
+        (false, false) => {
+            let first = node.entries().first().map(|entry| entry.key_span.clone());
+            let help = "name the file: `path: data/FILE.csv`, or separate files under `train`, `validation` and `test`";
+            // An invalid path has been reported.
+            if node.entry("path").is_none() && node.entry("train").is_none() {
+                diagnostics.push(Diagnostic::error("the data name no file").at(first).with_help(help));
+            }
+        }
+        (true, false) => {
+            for key in ["validation", "test"].into_iter().filter(|key| given(node, key)) {
+                let message = format!("`{key}` goes with `train`; the rows of `path` are divided by `split`");
+                let help = format!("write `train:` in place of `path:`, or a share: split: {{ {key}: 0.15 }}");
+                diagnostics.push(Diagnostic::error(message).at(key_place(node, key)).with_help(help));
+            }
+            let share = node.get("split").and_then(|split| split.get("validation"));
+            if let (Some(share), Some(tuning)) = (share.filter(|share| number(share) == Some(0.0)), uses_tuning()) {
+                let message = "fine-tuning needs validation rows, for early stopping and for its guard";
+                let diagnostic =
+                    Diagnostic::error(message).at(share.span.clone()).with_related(tuning.span.clone(), "needs them");
+                diagnostics.push(diagnostic.with_help("give validation rows a share such as 0.15"));
+            }
+        }
+        (false, true) => {
+            if given(node, "split") {
+                diagnostics.push(
+                    Diagnostic::error("`split` divides the rows of `path`; separate files are divided already")
+                        .at(key_place(node, "split"))
+                        .with_help("remove `split`, or write `path:` in place of `train:`"),
+                );
+            }
+            if let (false, Some(tuning)) = (node.entry("validation").is_some(), uses_tuning()) {
+                let message = "fine-tuning needs validation rows, for early stopping and for its guard";
+                let diagnostic = Diagnostic::error(message)
+                    .at(key_place(node, "train"))
+                    .with_related(tuning.span.clone(), "needs them");
+                diagnostics.push(diagnostic.with_help("name a file of validation rows: `validation: FILE`"));
+            }
+        }
+    }
+}
+
+fn number(node: &Node) -> Option<f64> {
+    match node.value {
+        Yaml::Int(value) => Some(value as f64),
+        Yaml::Float(value) => Some(value),
+        _ => None,
+    }
+}
+
+fn check_split(split: &Node, diagnostics: &mut Vec<Diagnostic>) {
+    let share = |key: &str| split.get(key).map_or(Some(0.15), number);
+    if let (Some(validation), Some(test)) = (share("validation"), share("test")) {
+        let together = validation + test;
+        let in_range = [validation, test].iter().all(|share| (0.0..=0.9).contains(share));
+        if in_range && together >= 0.95 {
+            let at = place(split, "test").or(place(split, "validation"));
+            let together = (together * 1000.0).round() / 1000.0;
+            let message = format!("`validation` and `test` must be below 0.95 together, found {together}");
+            diagnostics.push(Diagnostic::error(message).at(at));
+        }
+    }
+    let ways: Vec<&str> = ["group", "time", "column"].into_iter().filter(|key| given(split, key)).collect();
+    if let [first, second, ..] = ways[..] {
+        let message = format!("a split is by `{first}` or by `{second}`, not both");
+        diagnostics.push(Diagnostic::error(message).at(key_place(split, second)));
+    } else if let [way @ ("time" | "column")] = ways[..]
+        && split.get("stratify").is_some_and(|stratify| stratify.value == Yaml::Bool(true))
+    {
+        let message = format!("a split by `{way}` cannot be stratified: `{way}` alone says where each row goes");
+        diagnostics.push(
+            Diagnostic::error(message).at(place(split, "stratify")).with_help(format!("remove `stratify` or `{way}`")),
+        );
+    }
+    if ways == ["column"] {
+        for key in ["validation", "test"].into_iter().filter(|key| given(split, key)) {
+            let message = format!("`{key}` is unused: the rows are divided by the column that `column` names");
+            diagnostics.push(Diagnostic::error(message).at(key_place(split, key)).with_help(format!("remove `{key}`")));
+        }
+    }
+}
+
+fn check_preprocessing(with: &Node, diagnostics: &mut Vec<Diagnostic>) {
+    let steps = with.get("steps").map(Node::items).unwrap_or_default();
+    for (index, node) in steps.iter().enumerate() {
+        let Some(entry) = node.entries().first() else {
+            continue;
+        };
+        if entry.key == "to_tensor" && index + 1 < steps.len() {
+            let diagnostic = Diagnostic::error("`to_tensor` must be the last step").at(entry.key_span.clone());
+            diagnostics.push(diagnostic.with_help("the steps after it work on tables; move it to the end"));
+        }
+        if let Some(step) = typed::<Step>(node) {
+            check_step(&step, entry, diagnostics);
+        }
+    }
+}
+
+fn check_step(step: &Step, entry: &Entry, diagnostics: &mut Vec<Diagnostic>) {
+    let node = &entry.node;
+    let mut wrong = |key: &str, message: String, help: Option<&str>| {
+        let value = node.get(key).unwrap_or(node);
+        let at = place(node, key).unwrap_or(entry.key_span.clone());
+        diagnostics.push(with_origin(Diagnostic::error(message).at(at).with_help_if(help), value));
+    };
+    match step {
+        Step::Impute(impute) => match (impute.strategy, &impute.value) {
+            (ImputeStrategy::Constant, None) => {
+                wrong(
+                    "strategy",
+                    "`strategy: constant` needs a `value`".to_owned(),
+                    Some("add `value: 0`, or another value"),
+                );
+            }
+            (ImputeStrategy::Constant, Some(_)) | (_, None) => {}
+            (_, Some(_)) => {
+                wrong(
+                    "value",
+                    "`value` is used by `strategy: constant` only".to_owned(),
+                    Some("write `strategy: constant`, or remove `value`"),
+                );
+            }
+        },
+        Step::ClipOutliers(clip) => {
+            let [low, high] = clip.percentiles;
+            if !(0.0..=100.0).contains(&low) || !(0.0..=100.0).contains(&high) {
+                wrong("percentiles", format!("`percentiles` must be from 0 to 100, found {low} and {high}"), None);
+            } else if low >= high {
+                wrong(
+                    "percentiles",
+                    format!("`percentiles` must be in order, found {low} and {high}"),
+                    Some("write the lower one first"),
+                );
+            }
+        }
+        Step::TfIdf(tf_idf) => {
+            let [short, long] = tf_idf.ngrams;
+            if short > long {
+                wrong(
+                    "ngrams",
+                    format!("`ngrams` must be in order, found {short} and {long}"),
+                    Some("write the shorter one first"),
+                );
+            } else if short < 1 || long > 10 {
+                wrong("ngrams", format!("`ngrams` must be from 1 to 10, found {short} and {long}"), None);
+            }
+        }
+        Step::MinMaxScale(scale) => {
+            let [low, high] = scale.range;
+            if low >= high {
+                wrong(
+                    "range",
+                    format!("`range` must be in order, found {low} and {high}"),
+                    Some("write the lower one first"),
+                );
+            }
+        }
+        Step::Pca(pca) => {
+            if pca.components >= 1.0 && pca.components.fract() != 0.0 {
+                let help = "1 or more is a number of components; a number below 1 is the share of variance to keep";
+                wrong(
+                    "components",
+                    format!("`components` must be a whole number or below 1, found {}", pca.components),
+                    Some(help),
+                );
+            } else if pca.components > 100_000.0 {
+                wrong("components", format!("`components` must be at most 100000, found {}", pca.components), None);
+            }
+            check_prefix(&pca.prefix, &mut wrong);
+        }
+        Step::TruncatedSvd(svd) => check_prefix(&svd.prefix, &mut wrong),
+        Step::DropDuplicates(_)
+        | Step::Log1p(_)
+        | Step::OneHot(_)
+        | Step::TargetEncode(_)
+        | Step::StandardScale(_)
+        | Step::ToTensor(_) => {}
+    }
+}
+
+fn check_prefix(prefix: &str, wrong: &mut impl FnMut(&str, String, Option<&str>)) {
+    if prefix.trim().is_empty() {
+        wrong("prefix", "`prefix` is empty".to_owned(), Some("the new columns are called PREFIX_1, PREFIX_2, ..."));
+    }
+}
+
+fn task_word(task: TaskKind) -> &'static str {
+    match task {
+        TaskKind::Classification => "classification",
+        TaskKind::Regression => "regression",
+    }
+}
+
+fn check_metric(node: Option<&Node>, task: Option<TaskKind>, diagnostics: &mut Vec<Diagnostic>) -> Option<Metric> {
+    let node = node?;
+    let metric = typed::<Metric>(node)?;
+    if let Some(task) = task.filter(|task| *task != metric.task()) {
+        let fitting = Metric::ALL.into_iter().filter(|metric| metric.task() == task).map(Metric::word);
+        let message =
+            format!("`{}` scores {}, but the task is {}", metric.word(), task_word(metric.task()), task_word(task));
+        let diagnostic = Diagnostic::error(message).at(node.span.clone()).with_help(format!("use {}", one_of(fitting)));
+        diagnostics.push(with_origin(diagnostic, node));
+        return None;
+    }
+    Some(metric)
+}
+
+fn check_model_selection(with: &Node, task: Option<TaskKind>, diagnostics: &mut Vec<Diagnostic>) {
+    let metric = check_metric(with.get("metric"), task, diagnostics);
+    // Where the data do not say, the metric does.
+    let declared = task;
+    let task = task.or(metric.map(Metric::task));
+    for candidate in with.get("candidates").map(Node::items).unwrap_or_default() {
+        let Some(entry) = candidate.entries().first() else {
+            continue;
+        };
+        for parameter in entry.node.entries() {
+            check_space(parameter, diagnostics);
+        }
+        let Some(family) = family(&entry.key) else {
+            continue;
+        };
+        if let Some(task) = task.filter(|task| !family.supports(*task)) {
+            let why = match (declared, metric) {
+                (None, Some(metric)) => format!("which `{}` scores", metric.word()),
+                _ => "the task of this pipeline".to_owned(),
+            };
+            let message = format!("`{}` cannot do {}, {why}", entry.key, task_word(task));
+            let fitting = families().filter(|other| other.supports(task)).map(|other| other.word()).collect::<Vec<_>>();
+            diagnostics.push(
+                Diagnostic::error(message).at(entry.key_span.clone()).with_help(format!("use {}", one_of(fitting))),
+            );
+        }
+    }
+    if let Some(candidates) = with.get("candidates").and_then(typed::<Vec<Candidate>>)
+        && with.get("search").and_then(|search| search.get("trials")).is_some()
+    {
+        check_trials(with, &candidates, diagnostics);
+    }
+}
+
+/// Fewer trials than candidates would leave some untried.
+fn check_trials(with: &Node, candidates: &[Candidate], diagnostics: &mut Vec<Diagnostic>) {
+    let Some(node) = with.get("search").and_then(|search| search.get("trials")) else {
+        return;
+    };
+    if let Some(trials) = number(node).filter(|trials| *trials >= 1.0 && *trials < candidates.len() as f64) {
+        let n = candidates.len();
+        let message = format!("`trials` must be at least {n}, found {trials}: each of the {n} candidates needs one");
+        diagnostics.push(with_origin(Diagnostic::error(message).at(node.span.clone()), node));
+    }
+}
+
+/// Every family with its defaults.
+fn families() -> impl Iterator<Item = Estimator> {
+    let words = ["logistic_regression", "linear_regression", "ridge", "gradient_boosting", "mlp"];
+    words.into_iter().filter_map(family)
+}
+
+fn family(word: &str) -> Option<Estimator> {
+    serde_json::from_value(serde_json::json!({ word: {} })).ok()
+}
+
+fn check_space(parameter: &Entry, diagnostics: &mut Vec<Diagnostic>) {
+    let Some(space) = Space::of(&parameter.node.to_json()) else {
+        return;
+    };
+    let Some(entry) = parameter.node.entries().first() else {
+        return;
+    };
+    let (low, high) = match space {
+        Space::Choice(_) => return,
+        Space::Int([low, high]) => (low as f64, high as f64),
+        Space::Uniform([low, high]) | Space::LogUniform([low, high]) => (low, high),
+    };
+    if low >= high {
+        let message = format!("the space of `{}` must go from low to high, found {low} and {high}", parameter.key);
+        let help = if low == high {
+            format!("write `{}: {low}` for a fixed value", parameter.key)
+        } else {
+            "write the lower one first".to_owned()
+        };
+        diagnostics.push(Diagnostic::error(message).at(value_place(entry)).with_help(help));
+    }
+}
+
+fn check_fine_tuning(with: &Node, task: Option<TaskKind>, diagnostics: &mut Vec<Diagnostic>) {
+    check_metric(with.get("guard").and_then(|guard| guard.get("metric")), task, diagnostics);
+    let Some(goal_node) = with.get("goal").filter(|goal| goal.value != Yaml::Null) else {
+        return;
+    };
+    check_metric(goal_node.get("metric"), task, diagnostics);
+    let Some(goal) = typed::<Goal>(goal_node) else {
+        return;
+    };
+    let key = key_place(with, "goal");
+    let word = goal.metric.word();
+    let (right, wrong, better) =
+        if goal.metric.greater_is_better() { ("at_least", "at_most", "more") } else { ("at_most", "at_least", "less") };
+    let diagnostic = match (goal.at_least, goal.at_most) {
+        (None, None) => {
+            Diagnostic::error("the goal names no value to reach").at(key).with_help(format!("add `{right}: VALUE`"))
+        }
+        (Some(_), Some(_)) => Diagnostic::error("`at_least` and `at_most` exclude each other")
+            .at(key_place(goal_node, wrong))
+            .with_help(format!("remove `{wrong}`: of `{word}`, {better} is better")),
+        _ if given(goal_node, wrong) => Diagnostic::error(format!("of `{word}`, {better} is better"))
+            .at(key_place(goal_node, wrong))
+            .with_help(format!("write `{right}`")),
+        _ => return,
+    };
+    diagnostics.push(diagnostic);
+}

@@ -1,0 +1,99 @@
+//! Column selectors.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::schema::Kind;
+
+/// One item or a list of items.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum OneOrMany<T> {
+    /// A single item.
+    One(T),
+    /// A list of items.
+    Many(Vec<T>),
+}
+
+impl<T> OneOrMany<T> {
+    /// The items as a slice.
+    pub fn as_slice(&self) -> &[T] {
+        match self {
+            Self::One(item) => std::slice::from_ref(item),
+            Self::Many(items) => items,
+        }
+    }
+}
+
+/// Chooses feature columns.
+///
+/// A word that is a kind (`numeric`, `categorical`, `boolean`, `datetime`, `text`, `image`, `audio`) chooses by kind, `all` chooses every
+/// feature, anything else is a column name or a glob (`summary_*`). A list chooses what any of its items chooses.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Selector {
+    /// A kind, `all`, a name or a glob; or a list of those.
+    Words(OneOrMany<String>),
+    /// Every feature that the inner selector does not choose: `{ not: categorical }`.
+    Not {
+        /// What is left out.
+        not: Box<Selector>,
+    },
+    /// A column whose name is also the word of a kind: `{ name: text }`.
+    Name {
+        /// The exact column name.
+        name: String,
+    },
+}
+
+impl Selector {
+    /// The selector made of one word.
+    pub fn word(word: &str) -> Self {
+        Self::Words(OneOrMany::One(word.to_owned()))
+    }
+
+    /// Every feature column.
+    pub fn all() -> Self {
+        Self::word("all")
+    }
+
+    /// Every feature column of one kind.
+    pub fn kind(kind: Kind) -> Self {
+        Self::word(kind.word())
+    }
+
+    /// Every numeric feature; the default of most numeric steps.
+    pub fn numeric() -> Self {
+        Self::kind(Kind::Numeric)
+    }
+
+    /// Every categorical feature; the default of encoders.
+    pub fn categorical() -> Self {
+        Self::kind(Kind::Categorical)
+    }
+
+    /// Every text feature; the default of text steps.
+    pub fn text() -> Self {
+        Self::kind(Kind::Text)
+    }
+
+    /// The exact names (neither kinds nor globs) that the selector mentions: they must exist.
+    pub fn exact_names(&self) -> Vec<&str> {
+        match self {
+            Self::Words(words) => {
+                words.as_slice().iter().map(String::as_str).filter(|word| is_exact_name(word)).collect()
+            }
+            Self::Not { not } => not.exact_names(),
+            Self::Name { name } => vec![name],
+        }
+    }
+}
+
+fn is_exact_name(word: &str) -> bool {
+    word != "all" && Kind::from_word(word).is_none() && !is_glob(word)
+}
+
+/// Whether a selector's word is a pattern rather than a name.
+pub fn is_glob(word: &str) -> bool {
+    word.contains(['*', '?', '['])
+}
