@@ -1,0 +1,452 @@
+//! Multi-layer perceptrons in libtorch.
+
+use std::sync::{Mutex, PoisonError};
+
+use ndarray::{Array2, ArrayView2};
+use retune_metrics::Prediction;
+use retune_spec::estimators::Mlp;
+use retune_spec::fine_tuning::NetworkTuning;
+use retune_stage::{Design, LoadDir, Result, SaveDir, Seed, StageError, Target, Task};
+use retune_tensor::{Begin, EarlyStopping, Examples, History, Layer, Loss, Network, Training};
+use serde::{Deserialize, Serialize};
+
+use crate::FitOptions;
+use crate::rows::{class_weights, row_weights, set_aside};
+
+/// A trained multi-layer perceptron. It predicts on the processor wherever it was trained, so that it gives the same bits before and after it was stored.
+pub struct FittedMlp {
+    card: Card,
+    // libtorch's tensors may be sent to another thread, but not be used by two at once.
+    network: Mutex<Network>,
+}
+
+/// What `mlp.json` says.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Card {
+    parameters: Mlp,
+    n_features: usize,
+    output: Output,
+    epochs: usize,
+}
+
+/// What the last layer gives.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Output {
+    /// One logit for each label.
+    Classes {
+        /// How many labels there are.
+        n_classes: usize,
+    },
+    /// A standardised value.
+    Value {
+        /// The mean of the training rows' values.
+        mean: f64,
+        /// Their standard deviation.
+        scale: f64,
+    },
+}
+
+/// Trains a network on rows whose features are scaled. Fails where a feature is not finite and where the training diverges.
+pub fn fit(spec: &Mlp, rows: &Design, task: &Task, options: &FitOptions) -> Result<FittedMlp> {
+    let target = rows.target()?;
+    let output = Output::of(task, target);
+    let network = Network::new(layers(spec, rows.features.ncols(), output.width()), options.seed.derive("parameters"))?;
+    let (training_rows, judges) = match spec.early_stopping {
+        0 => ((0..rows.n_rows()).collect(), Vec::new()),
+        _ => set_aside(target, options.seed.derive("set aside")),
+    };
+    let class_weights = class_weights(spec.class_weight, target);
+    let examples = |rows: &Design| examples(rows, output, class_weights.as_deref(), options);
+    let train = examples(&rows.take(&training_rows))?;
+    let judges = if judges.is_empty() { None } else { Some(examples(&rows.take(&judges))?) };
+    let early_stopping = judges.as_ref().map(|rows| EarlyStopping { rows, patience: spec.early_stopping });
+    let training = Training {
+        begin: Begin::Fresh,
+        learning_rate: spec.learning_rate,
+        layer_decay: 1.0,
+        batch_size: spec.batch_size,
+        epochs: spec.epochs,
+        ..training(spec, output, options)
+    };
+    let (network, history) = retune_tensor::train(&network, &train, early_stopping, &training)?;
+    let card = Card { parameters: spec.clone(), n_features: rows.features.ncols(), output, epochs: history.best_epoch };
+    Ok(FittedMlp { card, network: Mutex::new(network) })
+}
+
+/// Trains a network further, with a lower rate towards the input, until the loss on the validation rows no longer falls; the best parameters are kept,
+/// which may be the base's own (epoch 0). What the network learned of the target's scale stays.
+pub fn fine_tune(
+    base: &FittedMlp,
+    tuning: &NetworkTuning,
+    train: &Design,
+    validation: &Design,
+    options: &FitOptions,
+) -> Result<(FittedMlp, History)> {
+    let Card { parameters: spec, output, .. } = &base.card;
+    base.check_width(train.features.ncols())?;
+    base.check_width(validation.features.ncols())?;
+    let class_weights = class_weights(spec.class_weight, train.target()?);
+    let judges = examples(validation, *output, class_weights.as_deref(), options)?;
+    let train = examples(train, *output, class_weights.as_deref(), options)?;
+    let training = Training {
+        begin: Begin::Base,
+        learning_rate: tuning.learning_rate,
+        layer_decay: tuning.layer_decay,
+        batch_size: tuning.batch_size.unwrap_or(spec.batch_size),
+        epochs: tuning.epochs,
+        ..training(spec, *output, options)
+    };
+    let early_stopping = EarlyStopping { rows: &judges, patience: tuning.early_stopping.patience };
+    let (network, history) = retune_tensor::train(&base.network(), &train, Some(early_stopping), &training)?;
+    let card = Card { epochs: base.card.epochs + history.best_epoch, ..base.card.clone() };
+    Ok((FittedMlp { card, network: Mutex::new(network) }, history))
+}
+
+impl FittedMlp {
+    /// The labels' probabilities, or the values, of rows [rows, features].
+    pub fn predict(&self, features: ArrayView2<f64>) -> Result<Prediction> {
+        self.check_width(features.ncols())?;
+        let outputs = self.network().predict(features)?; // [rows, outputs]
+        if let Some(place) = outputs.iter().position(|output| !output.is_finite()) {
+            let row = place / outputs.ncols() + 1;
+            return Err(StageError::data(format!(
+                "the features of row {row} are too large or not numbers: the network's output is not finite"
+            )));
+        }
+        Ok(match self.card.output {
+            Output::Classes { .. } => Prediction::Probabilities(softmax(&outputs)),
+            Output::Value { mean, scale } => {
+                Prediction::Values(outputs.iter().map(|&value| f64::from(value) * scale + mean).collect())
+            }
+        })
+    }
+
+    /// The epochs that its parameters were trained for.
+    pub fn n_epochs(&self) -> usize {
+        self.card.epochs
+    }
+
+    /// Writes `mlp.json` and `weights.safetensors`.
+    pub fn save(&self, dir: &SaveDir) -> Result<()> {
+        dir.json("mlp.json", &self.card)?;
+        dir.bytes("weights.safetensors", &self.network().to_bytes()?)
+    }
+
+    /// Reads what [`FittedMlp::save`] wrote.
+    pub fn load(dir: &LoadDir) -> Result<Self> {
+        let card: Card = dir.json("mlp.json")?;
+        let layers = layers(&card.parameters, card.n_features, card.output.width());
+        let mut network = Network::new(layers, Seed(0))?;
+        network.load_bytes(&dir.bytes("weights.safetensors")?, "weights.safetensors")?;
+        Ok(Self { card, network: Mutex::new(network) })
+    }
+
+    fn network(&self) -> Network {
+        self.network.lock().unwrap_or_else(PoisonError::into_inner).shallow_clone()
+    }
+
+    fn check_width(&self, width: usize) -> Result<()> {
+        let expected = self.card.n_features;
+        if width == expected {
+            return Ok(());
+        }
+        Err(StageError::data(format!("the rows have {width} features, but the network was trained on {expected}")))
+    }
+}
+
+impl Output {
+    fn of(task: &Task, target: &Target) -> Self {
+        match (task, target) {
+            (Task::Classification { labels }, _) => Self::Classes { n_classes: labels.len() },
+            (Task::Regression, Target::Classes { n_classes, .. }) => Self::Classes { n_classes: *n_classes },
+            (Task::Regression, Target::Values(values)) => {
+                let n_rows = values.len().max(1) as f64;
+                let mean = values.iter().sum::<f64>() / n_rows;
+                let scale = (values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / n_rows).sqrt();
+                // A constant target stays constant instead of turning into NaN.
+                Self::Value { mean, scale: if scale > 0.0 { scale } else { 1.0 } }
+            }
+        }
+    }
+
+    fn width(self) -> usize {
+        match self {
+            Self::Classes { n_classes } => n_classes,
+            Self::Value { .. } => 1,
+        }
+    }
+}
+
+fn layers(spec: &Mlp, n_features: usize, n_outputs: usize) -> Vec<Layer> {
+    let mut layers = Vec::with_capacity(3 * spec.hidden.len() + 1);
+    let mut inputs = n_features;
+    for &outputs in &spec.hidden {
+        layers.extend([
+            Layer::Linear { inputs, outputs },
+            Layer::Activation(spec.activation),
+            Layer::Dropout(spec.dropout),
+        ]);
+        inputs = outputs;
+    }
+    layers.push(Layer::Linear { inputs, outputs: n_outputs });
+    layers
+}
+
+/// What a fresh training and a fine-tuning have in common.
+fn training<'a>(spec: &Mlp, output: Output, options: &FitOptions<'a>) -> Training<'a> {
+    Training {
+        loss: match output {
+            Output::Classes { .. } => Loss::CrossEntropy { label_smoothing: spec.label_smoothing },
+            Output::Value { .. } => Loss::MeanSquaredError,
+        },
+        begin: Begin::Fresh,
+        optimizer: spec.optimizer,
+        learning_rate: spec.learning_rate,
+        schedule: spec.schedule,
+        layer_decay: 1.0,
+        weight_decay: spec.weight_decay,
+        batch_size: spec.batch_size,
+        epochs: spec.epochs,
+        seed: options.seed,
+        threads: options.threads,
+        device: options.device,
+        progress: options.progress,
+    }
+}
+
+/// The rows as the network sees them: standardised targets, and weights with a mean of one.
+fn examples(rows: &Design, output: Output, class_weights: Option<&[f64]>, options: &FitOptions) -> Result<Examples> {
+    check_finite(rows)?;
+    let target = match (rows.target()?, output) {
+        (Target::Values(values), Output::Value { mean, scale }) => {
+            Target::Values(values.iter().map(|value| (value - mean) / scale).collect())
+        }
+        (target, _) => target.clone(),
+    };
+    let weights = mean_one_weights(rows, class_weights)?;
+    Ok(Examples::new(rows.features.view(), &target, weights.as_deref(), options.device)?)
+}
+
+fn check_finite(rows: &Design) -> Result<()> {
+    // The network computes with 32 bits, where 1e39 is infinite.
+    let Some(place) = rows.features.iter().position(|&value| !(value as f32).is_finite()) else { return Ok(()) };
+    let n_features = rows.features.ncols();
+    let (row, column) = (place / n_features, place % n_features);
+    let (name, value) = (&rows.names[column], rows.features[[row, column]]);
+    Err(StageError::data(format!("column `{name}` holds {value}, which is not a finite 32-bit number"))
+        .help("add `impute` or `standard_scale` before this stage"))
+}
+
+/// Sample weights times the weights of the labels, scaled to a mean of one, so that the learning rate means the same with and without them.
+fn mean_one_weights(rows: &Design, class_weights: Option<&[f64]>) -> Result<Option<Vec<f64>>> {
+    let mut weights = row_weights(rows, class_weights)?;
+    if let Some(weights) = &mut weights {
+        let mean = weights.iter().sum::<f64>() / weights.len() as f64;
+        weights.iter_mut().for_each(|weight| *weight /= mean);
+    }
+    Ok(weights)
+}
+
+fn softmax(logits: &Array2<f32>) -> Array2<f64> {
+    let mut probabilities = logits.mapv(f64::from);
+    for mut row in probabilities.rows_mut() {
+        let greatest = row.fold(f64::NEG_INFINITY, |greatest, &logit| greatest.max(logit));
+        row.mapv_inplace(|logit| (logit - greatest).exp());
+        let sum = row.sum();
+        row /= sum;
+    }
+    probabilities
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use rand::{RngExt, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
+    use retune_spec::estimators::{ClassWeight, Optimizer};
+    use retune_spec::fine_tuning::EarlyStopping as Stopping;
+    use retune_stage::{Device, Silent};
+    use retune_store::ArtifactWriter;
+
+    use super::*;
+
+    fn options(seed: u64) -> FitOptions<'static> {
+        FitOptions { seed: Seed(seed), threads: 1, device: Device::Cpu, progress: &Silent }
+    }
+
+    fn spec() -> Mlp {
+        let spec: Mlp = serde_json::from_str("{}").unwrap();
+        Mlp { hidden: vec![32], batch_size: 32, epochs: 30, learning_rate: 0.01, ..spec }
+    }
+
+    fn task() -> Task {
+        Task::Classification { labels: ["a", "b", "c"].map(String::from).to_vec() }
+    }
+
+    /// Three rings around the origin, moved by `shift`.
+    fn rings(n_rows: usize, shift: f64, seed: u64) -> Design {
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        let codes: Vec<u32> = (0..n_rows).map(|_| random.random_range(0..3)).collect();
+        let mut features = Array2::zeros((n_rows, 2));
+        for (mut row, &code) in features.rows_mut().into_iter().zip(&codes) {
+            let (angle, radius) = (
+                random.random_range(0.0..std::f64::consts::TAU),
+                f64::from(code) * 0.8 + random.random_range(0.2..0.6),
+            );
+            row[0] = radius * angle.cos() + shift;
+            row[1] = radius * angle.sin();
+        }
+        Design {
+            features,
+            names: vec!["x".into(), "y".into()],
+            target: Some(Target::Classes { codes, n_classes: 3 }),
+            weights: None,
+        }
+    }
+
+    fn plane(n_rows: usize) -> Design {
+        let rows = rings(n_rows, 0.0, 5);
+        let values =
+            rows.features.rows().into_iter().map(|row| 5000.0 + 300.0 * row[0] - 100.0 * row[1] * row[0]).collect();
+        Design { target: Some(Target::Values(values)), ..rows }
+    }
+
+    fn accuracy(model: &FittedMlp, rows: &Design) -> f64 {
+        let Target::Classes { codes, .. } = rows.target().unwrap() else { panic!() };
+        let labels = model.predict(rows.features.view()).unwrap().labels();
+        labels.iter().zip(codes).filter(|(ours, theirs)| ours == theirs).count() as f64 / codes.len() as f64
+    }
+
+    fn probabilities(model: &FittedMlp, rows: &Design) -> Array2<f64> {
+        let Prediction::Probabilities(probabilities) = model.predict(rows.features.view()).unwrap() else { panic!() };
+        probabilities
+    }
+
+    #[test]
+    fn rings_are_learned_by_every_optimizer() {
+        for (optimizer, learning_rate) in [(Optimizer::Adamw, 0.01), (Optimizer::Adam, 0.01), (Optimizer::Sgd, 0.1)] {
+            let spec = Mlp { optimizer, learning_rate, dropout: 0.1, weight_decay: 1e-3, ..spec() };
+            let model = fit(&spec, &rings(1500, 0.0, 1), &task(), &options(1)).unwrap();
+            let accuracy = accuracy(&model, &rings(600, 0.0, 2));
+            assert!(accuracy > 0.95, "{optimizer:?}: {accuracy}");
+            let sums = probabilities(&model, &rings(10, 0.0, 3)).sum_axis(ndarray::Axis(1));
+            assert!(sums.iter().all(|sum| (sum - 1.0).abs() < 1e-12));
+        }
+    }
+
+    #[test]
+    fn values_are_learned_on_their_own_scale() {
+        let model = fit(&spec(), &plane(1500), &Task::Regression, &options(1)).unwrap();
+        let rows = plane(1500);
+        let (Prediction::Values(ours), Target::Values(theirs)) =
+            (model.predict(rows.features.view()).unwrap(), rows.target().unwrap())
+        else {
+            panic!()
+        };
+        let error = ours.iter().zip(theirs).map(|(a, b)| (a - b).abs()).sum::<f64>() / 1500.0;
+        assert!(error < 15.0, "{error}");
+    }
+
+    #[test]
+    fn a_constant_target_is_predicted() {
+        let rows = Design { target: Some(Target::Values(vec![7.0; 40])), ..rings(40, 0.0, 1) };
+        let model = fit(&Mlp { epochs: 80, ..spec() }, &rows, &Task::Regression, &options(1)).unwrap();
+        let Prediction::Values(values) = model.predict(rows.features.view()).unwrap() else { panic!() };
+        assert!(values.iter().all(|value| (value - 7.0).abs() < 0.3), "{values:?}");
+    }
+
+    #[test]
+    fn the_same_seed_gives_the_same_bits_also_side_by_side() {
+        let rows = rings(500, 0.0, 1);
+        for threads in [1, 2] {
+            let fit = |seed: u64| {
+                let spec = Mlp { dropout: 0.2, epochs: 5, ..spec() };
+                probabilities(&fit(&spec, &rows, &task(), &FitOptions { threads, ..options(seed) }).unwrap(), &rows)
+            };
+            let alone = fit(1);
+            assert_ne!(alone, fit(2));
+            let (left, right) = rayon::join(|| fit(1), || (fit(3), fit(1)));
+            assert_eq!(left, alone);
+            assert_eq!(right.1, alone);
+        }
+    }
+
+    #[test]
+    fn what_is_saved_predicts_the_same_bits() {
+        let folder = tempfile::tempdir().unwrap();
+        for (rows, task) in [(rings(200, 0.0, 1), task()), (plane(200), Task::Regression)] {
+            let model = fit(&Mlp { epochs: 3, ..spec() }, &rows, &task, &options(1)).unwrap();
+            let path = folder.path().join(format!("{}", model.card.output.width()));
+            let writer = ArtifactWriter::beside(&path).unwrap();
+            model.save(&SaveDir::new(&writer)).unwrap();
+            let artifact = writer.publish_at(&path, "model", 1, serde_json::Value::Null).unwrap();
+            let loaded = FittedMlp::load(&LoadDir::new(&artifact)).unwrap();
+            assert_eq!(loaded.card, model.card);
+            assert_eq!(loaded.predict(rows.features.view()).unwrap(), model.predict(rows.features.view()).unwrap());
+        }
+    }
+
+    #[test]
+    fn without_patience_all_rows_and_epochs_are_used() {
+        let rows = rings(100, 0.0, 1);
+        let model = fit(&Mlp { early_stopping: 0, epochs: 7, ..spec() }, &rows, &task(), &options(1)).unwrap();
+        assert_eq!(model.n_epochs(), 7);
+    }
+
+    #[test]
+    fn balanced_labels_find_the_rare_one() {
+        let mut rows = rings(600, 0.0, 1);
+        // The labels overlap: one in ten rows of the outer two rings is called `a`.
+        rows.features.fill(1.0);
+        let codes: Vec<u32> = (0..600).map(|row| u32::from(row % 10 != 0)).collect();
+        rows.target = Some(Target::Classes { codes, n_classes: 2 });
+        let task = Task::Classification { labels: vec!["a".into(), "b".into()] };
+        for (class_weight, expected) in [(ClassWeight::None, 0.1), (ClassWeight::Balanced, 0.5)] {
+            let model = fit(&Mlp { class_weight, ..spec() }, &rows, &task, &options(1)).unwrap();
+            let probability = probabilities(&model, &rows)[[0, 0]];
+            assert!((probability - expected).abs() < 0.05, "{class_weight:?}: {probability}");
+        }
+        let weights = (0..600).map(|row| if row % 10 == 0 { 9.0 } else { 1.0 }).collect();
+        let model = fit(&spec(), &Design { weights: Some(weights), ..rows.clone() }, &task, &options(1)).unwrap();
+        assert!((probabilities(&model, &rows)[[0, 0]] - 0.5).abs() < 0.05);
+        let error = fit(&spec(), &Design { weights: Some(vec![0.0; 600]), ..rows }, &task, &options(1)).err().unwrap();
+        assert!(error.message.starts_with("the sample weights are not all finite"), "{error}");
+    }
+
+    #[test]
+    fn fine_tuning_follows_a_shift_and_keeps_a_base_that_is_better() {
+        let base = fit(&spec(), &rings(1500, 0.0, 1), &task(), &options(1)).unwrap();
+        let (train, validation, test) = (rings(400, 0.7, 2), rings(300, 0.7, 3), rings(600, 0.7, 4));
+        let tuning =
+            NetworkTuning { learning_rate: 3e-3, early_stopping: Stopping { patience: 5 }, ..NetworkTuning::default() };
+        let (tuned, history) = fine_tune(&base, &tuning, &train, &validation, &options(2)).unwrap();
+        let [before, after] = [&base, &tuned].map(|model| accuracy(model, &test));
+        assert!(after > before + 0.15, "{before} {after}");
+        assert!(history.best_epoch > 0 && history.base_validation.is_some());
+        assert_eq!(tuned.n_epochs(), base.n_epochs() + history.best_epoch);
+        let again = fine_tune(&base, &tuning, &train, &validation, &options(2)).unwrap();
+        assert_eq!(probabilities(&again.0, &test), probabilities(&tuned, &test));
+        assert_eq!(again.1, history);
+
+        // Labels at random have nothing to teach.
+        let mut random = ChaCha8Rng::seed_from_u64(8);
+        let codes = (0..400).map(|_| random.random_range(0..3)).collect();
+        let noise = Design { target: Some(Target::Classes { codes, n_classes: 3 }), ..rings(400, 0.0, 6) };
+        let (kept, history) = fine_tune(&base, &tuning, &noise, &rings(300, 0.0, 7), &options(2)).unwrap();
+        assert_eq!(history.best_epoch, 0);
+        assert_eq!(probabilities(&kept, &test), probabilities(&base, &test));
+    }
+
+    #[test]
+    fn bad_rows_are_named() {
+        let mut rows = rings(30, 0.0, 1);
+        rows.features[[3, 1]] = 1e39;
+        let error = fit(&spec(), &rows, &task(), &options(1)).err().unwrap();
+        assert_eq!(error.message, format!("column `y` holds {}, which is not a finite 32-bit number", 1e39));
+        let model = fit(&Mlp { epochs: 1, ..spec() }, &rings(30, 0.0, 1), &task(), &options(1)).unwrap();
+        let error = model.predict(Array2::zeros((1, 3)).view()).err().unwrap();
+        assert_eq!(error.message, "the rows have 3 features, but the network was trained on 2");
+    }
+}

@@ -1,0 +1,130 @@
+//! What the families share about training rows: weights, and rows set aside for early stopping.
+
+use ndarray::{Array1, ArrayView2, Axis};
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
+use retune_spec::estimators::ClassWeight;
+use retune_stage::{Design, Result, Seed, StageError, Target};
+
+/// Rows that are summed by one thread.
+const MOMENT_ROWS: usize = 4096;
+
+/// Fails where a feature is NaN or infinite, naming it.
+pub(crate) fn check_finite(rows: &Design) -> Result<()> {
+    let Some(place) = rows.features.iter().position(|value| !value.is_finite()) else { return Ok(()) };
+    let n_features = rows.features.ncols();
+    let (row, column) = (place / n_features, place % n_features);
+    let (name, value) = (&rows.names[column], rows.features[[row, column]]);
+    Err(StageError::data(format!("column `{name}` holds {value} in row {} of {}", row + 1, rows.n_rows()))
+        .help("add `impute` or `clip_outliers` before this stage"))
+}
+
+/// The label codes and how many labels there are. Fails for values.
+pub(crate) fn codes(rows: &Design) -> Result<(&[u32], usize)> {
+    match rows.target()? {
+        Target::Classes { codes, n_classes } => Ok((codes, *n_classes)),
+        Target::Values(_) => Err(StageError::failed("the target holds values, and the model predicts labels")),
+    }
+}
+
+/// The values to predict. Fails for labels.
+pub(crate) fn values(rows: &Design) -> Result<&[f64]> {
+    match rows.target()? {
+        Target::Values(values) => Ok(values),
+        Target::Classes { .. } => Err(StageError::failed("the target holds labels, and the model predicts values")),
+    }
+}
+
+/// The weight of each label where labels are balanced: rows / (labels * rows of the label), over the labels that occur.
+pub(crate) fn class_weights(weighting: ClassWeight, target: &Target) -> Option<Vec<f64>> {
+    let (ClassWeight::Balanced, Target::Classes { codes, n_classes }) = (weighting, target) else { return None };
+    let mut counts = vec![0_usize; *n_classes];
+    codes.iter().for_each(|&code| counts[code as usize] += 1);
+    let n_present = counts.iter().filter(|&&count| count > 0).count();
+    let weight = |&count: &usize| if count == 0 { 0.0 } else { codes.len() as f64 / (n_present * count) as f64 };
+    Some(counts.iter().map(weight).collect())
+}
+
+/// Sample weights times the weights of the labels; `None` where all rows weigh the same.
+pub(crate) fn row_weights(rows: &Design, class_weights: Option<&[f64]>) -> Result<Option<Vec<f64>>> {
+    let mut weights = match (&rows.weights, class_weights) {
+        (None, None) => return Ok(None),
+        (Some(weights), _) => weights.clone(),
+        (None, Some(_)) => vec![1.0; rows.n_rows()],
+    };
+    if let (Some(class_weights), Target::Classes { codes, .. }) = (class_weights, rows.target()?) {
+        weights.iter_mut().zip(codes).for_each(|(weight, &code)| *weight *= class_weights[code as usize]);
+    }
+    let usable = weights.iter().all(|weight| weight.is_finite() && *weight >= 0.0) && weights.iter().sum::<f64>() > 0.0;
+    if usable { Ok(Some(weights)) } else { Err(StageError::data("the sample weights are not all finite and at least zero, with one above zero")) }
+}
+
+/// Splits rows into nine tenths to train on and a tenth to judge by, of each label alike. Rows too few for that are all trained on.
+pub(crate) fn set_aside(target: &Target, seed: Seed) -> (Vec<usize>, Vec<usize>) {
+    let groups: Vec<Vec<usize>> = match target {
+        Target::Classes { codes, n_classes } => {
+            let mut groups = vec![Vec::new(); *n_classes];
+            codes.iter().enumerate().for_each(|(row, &code)| groups[code as usize].push(row));
+            groups
+        }
+        Target::Values(values) => vec![(0..values.len()).collect()],
+    };
+    let mut random = ChaCha8Rng::seed_from_u64(seed.0);
+    let (mut train, mut judges) = (Vec::new(), Vec::new());
+    for mut group in groups {
+        group.shuffle(&mut random);
+        let n_judges = (group.len() + 5) / 10;
+        judges.extend_from_slice(&group[..n_judges]);
+        train.extend_from_slice(&group[n_judges..]);
+    }
+    train.sort_unstable();
+    judges.sort_unstable();
+    (train, judges)
+}
+
+/// The weighted mean and variance of every column. Rows are summed in blocks of a fixed size and in their order.
+pub(crate) fn moments(features: ArrayView2<f64>, weights: Option<&[f64]>) -> (Array1<f64>, Array1<f64>) {
+    let total: f64 = weights.map_or(features.nrows() as f64, |weights| weights.iter().sum());
+    let center = sum_of_rows(features, weights, |_, value| value) / total;
+    let mut variance = sum_of_rows(features, weights, |column, value| (value - center[column]).powi(2)) / total;
+    // What rounding the mean leaves of a constant column is no variance.
+    variance.zip_mut_with(&center, |variance, center| {
+        if variance.sqrt() <= 1e-12 * center.abs() {
+            *variance = 0.0;
+        }
+    });
+    (center, variance)
+}
+
+fn sum_of_rows(features: ArrayView2<f64>, weights: Option<&[f64]>, term: impl Fn(usize, f64) -> f64 + Sync) -> Array1<f64> {
+    let block_sum = |(block, rows): (usize, ArrayView2<f64>)| {
+        let mut sum = Array1::zeros(features.ncols());
+        for (row, values) in rows.rows().into_iter().enumerate() {
+            let weight = weights.map_or(1.0, |weights| weights[block * MOMENT_ROWS + row]);
+            sum.iter_mut().zip(values).enumerate().for_each(|(column, (sum, &value))| *sum += weight * term(column, value));
+        }
+        sum
+    };
+    let blocks = features.axis_chunks_iter(Axis(0), MOMENT_ROWS).into_par_iter().enumerate();
+    let sums: Vec<Array1<f64>> = blocks.map(block_sum).collect();
+    sums.into_iter().fold(Array1::zeros(features.ncols()), |total, sum| total + sum)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tenth_of_each_label_is_set_aside() {
+        let codes: Vec<u32> = (0..200).map(|row| u32::from(row % 4 == 0) * 2).collect();
+        let (train, judges) = set_aside(&Target::Classes { codes: codes.clone(), n_classes: 3 }, Seed(1));
+        assert_eq!((train.len(), judges.len()), (180, 20));
+        assert_eq!(judges.iter().filter(|&&row| codes[row] == 2).count(), 5);
+        let mut all: Vec<usize> = train.iter().chain(&judges).copied().collect();
+        all.sort_unstable();
+        assert_eq!(all, (0..200).collect::<Vec<_>>());
+        assert_eq!(set_aside(&Target::Values(vec![0.0; 4]), Seed(1)).1, []);
+    }
+}

@@ -1,0 +1,214 @@
+//! Boosted trees against LightGBM's Python package, from `tests/reference/boosting.py`, and what is ours: early stopping, warm starts, storage.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use ndarray::Array2;
+use retune_estimators::{FitOptions, boosting};
+use retune_metrics::Prediction;
+use retune_spec::estimators::{ClassWeight, GradientBoosting};
+use retune_spec::fine_tuning::BoostingTuning;
+use retune_stage::{Design, Device, Level, LoadDir, Progress, SaveDir, Seed, Silent, Target};
+use retune_store::ArtifactWriter;
+use serde_json::Value;
+
+fn options(seed: u64, threads: usize) -> FitOptions<'static> {
+    FitOptions { seed: Seed(seed), threads, device: Device::Cpu, progress: &Silent }
+}
+
+fn spec(json: &str) -> GradientBoosting {
+    serde_json::from_str(json).unwrap()
+}
+
+fn matrix(value: &Value) -> Array2<f64> {
+    let rows: Vec<Vec<f64>> = serde_json::from_value(value.clone()).unwrap();
+    Array2::from_shape_vec((rows.len(), rows[0].len()), rows.concat()).unwrap()
+}
+
+fn names(n_features: usize) -> Vec<String> {
+    (0..n_features).map(|column| format!("x{column}")).collect()
+}
+
+#[test]
+fn predictions_are_those_of_lightgbm() {
+    let file: Value = serde_json::from_str(include_str!("fixtures/boosting.json")).unwrap();
+    let features = matrix(&file["features"]);
+    for case in file["cases"].as_array().unwrap() {
+        let name = case["name"].as_str().unwrap();
+        let size = |key: &str| case[key].as_u64().unwrap() as usize;
+        let spec = GradientBoosting {
+            trees: 20,
+            leaves: size("leaves"),
+            min_rows: size("min_rows"),
+            max_depth: size("max_depth"),
+            learning_rate: case["learning_rate"].as_f64().unwrap(),
+            l2: case["l2"].as_f64().unwrap(),
+            bins: 63,
+            ..spec("{}")
+        };
+        let target = match case["n_classes"].as_u64() {
+            Some(n_classes) => Target::Classes { codes: serde_json::from_value(case["target"].clone()).unwrap(), n_classes: n_classes as usize },
+            None => Target::Values(serde_json::from_value(case["target"].clone()).unwrap()),
+        };
+        let weights: Option<Vec<f64>> = serde_json::from_value(case["weights"].clone()).unwrap();
+        let rows = Design { features: features.clone(), names: names(6), target: Some(target), weights };
+        for threads in [1, 2] {
+            let (model, info) = boosting::fit(&spec, &rows, &options(1, threads)).unwrap();
+            assert_eq!(info.rounds, Some(20), "{name}");
+            let theirs = matrix(&case["predictions"]);
+            let ours = match model.predict(rows.features.slice(ndarray::s![..50, ..])).unwrap() {
+                Prediction::Values(values) => values,
+                Prediction::Probabilities(probabilities) if probabilities.ncols() == 2 => probabilities.column(1).to_vec(),
+                Prediction::Probabilities(probabilities) => probabilities.into_raw_vec_and_offset().0,
+            };
+            assert_eq!(ours.len(), theirs.len(), "{name}");
+            for (ours, theirs) in ours.iter().zip(&theirs) {
+                assert!((ours - theirs).abs() <= 1e-9 * theirs.abs().max(1.0), "{name}: {ours} against {theirs}");
+            }
+        }
+    }
+}
+
+/// Three labels by two of four columns, with a share of labels that are wrong.
+fn noisy(n_rows: usize, seed: u64) -> Design {
+    let mut state = seed;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 40) as f64 / (1 << 24) as f64
+    };
+    let features = Array2::from_shape_simple_fn((n_rows, 4), &mut next);
+    let code = |row: ndarray::ArrayView1<f64>| if next() < 0.2 { (3.0 * next()) as u32 } else { (1.5 * (row[0] + row[1])) as u32 };
+    let codes = features.rows().into_iter().map(code).collect();
+    Design { features, names: names(4), target: Some(Target::Classes { codes, n_classes: 3 }), weights: None }
+}
+
+fn loss(model: &boosting::FittedBoosting, rows: &Design) -> f64 {
+    let Some(Target::Classes { codes, .. }) = &rows.target else { panic!() };
+    let Prediction::Probabilities(probabilities) = model.predict(rows.features.view()).unwrap() else { panic!() };
+    codes.iter().zip(probabilities.rows()).map(|(&code, row)| -row[code as usize].ln()).sum::<f64>() / codes.len() as f64
+}
+
+/// What is saved, as text: the same trees have the same bytes.
+fn saved(model: &boosting::FittedBoosting) -> (tempfile::TempDir, retune_store::Artifact) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model");
+    let writer = ArtifactWriter::beside(&path).unwrap();
+    model.save(&SaveDir::new(&writer)).unwrap();
+    let artifact = writer.publish_at(&path, "test", 1, Value::Null).unwrap();
+    (folder, artifact)
+}
+
+fn text(model: &boosting::FittedBoosting) -> Vec<u8> {
+    saved(model).1.read_bytes("model.txt").unwrap()
+}
+
+#[test]
+fn early_stopping_keeps_fewer_rounds_that_predict_better() {
+    let (rows, test) = (noisy(1500, 1), noisy(1500, 2));
+    let all = spec(r#"{"trees": 200, "learning_rate": 0.2}"#);
+    let (all_rounds, info) = boosting::fit(&all, &rows, &options(1, 1)).unwrap();
+    assert_eq!(info.rounds, Some(200));
+    let (stopped, info) = boosting::fit(&GradientBoosting { early_stopping: 10, ..all }, &rows, &options(1, 1)).unwrap();
+    assert!(info.rounds.unwrap() < 60, "{:?}", info.rounds);
+    assert!(loss(&stopped, &test) < loss(&all_rounds, &test) - 0.1, "{} {}", loss(&stopped, &test), loss(&all_rounds, &test));
+}
+
+#[test]
+fn neither_threads_nor_neighbours_change_a_bit() {
+    let rows = noisy(3000, 3);
+    let fit = |seed, threads| {
+        let spec = spec(r#"{"trees": 15, "early_stopping": 5, "row_share": 0.7, "column_share": 0.5}"#);
+        text(&boosting::fit(&spec, &rows, &options(seed, threads)).unwrap().0)
+    };
+    let alone = fit(1, 1);
+    assert_ne!(alone, fit(2, 1));
+    let side_by_side: Vec<Vec<u8>> = std::thread::scope(|scope| {
+        let fit = &fit;
+        let threads = [1, 2, 2, 1].map(|threads| scope.spawn(move || fit(1, threads)));
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    assert!(side_by_side.iter().all(|text| *text == alone));
+}
+
+#[test]
+fn what_is_saved_predicts_the_same_bits() {
+    let rows = noisy(400, 4);
+    let (model, _) = boosting::fit(&spec(r#"{"trees": 5}"#), &rows, &options(1, 1)).unwrap();
+    let (_folder, artifact) = saved(&model);
+    let loaded = boosting::FittedBoosting::load(&LoadDir::new(&artifact)).unwrap();
+    assert_eq!(loaded.predict(rows.features.view()).unwrap(), model.predict(rows.features.view()).unwrap());
+    assert_eq!(loaded.rounds(), 5);
+    assert_eq!(text(&loaded), text(&model));
+    let error = loaded.predict(rows.features.slice(ndarray::s![.., ..3])).err().unwrap();
+    assert_eq!(error.message, "the rows have 3 features, but the trees were grown on 4");
+}
+
+#[test]
+fn further_trees_add_to_the_base() {
+    let (train, validation, test) = (noisy(2000, 5), noisy(1000, 6), noisy(1000, 7));
+    let (base, _) = boosting::fit(&spec(r#"{"trees": 5, "leaves": 7}"#), &train, &options(1, 1)).unwrap();
+    let tuning = BoostingTuning { more_trees: 30, learning_rate: 0.05, early_stopping: 5 };
+    let (tuned, curve) = boosting::fit_more(&base, &tuning, &train, &validation, &options(1, 1)).unwrap();
+    assert!(curve.best > 0 && curve.validation.len() <= 30, "{curve:?}");
+    assert_eq!(tuned.rounds(), 5 + curve.best);
+    // The losses that LightGBM saw are those of the models before and after, so that trees were added to the base's and nothing else.
+    assert!((curve.base - loss(&base, &validation)).abs() < 1e-6, "{curve:?} {}", loss(&base, &validation));
+    assert!((curve.validation[curve.best - 1] - loss(&tuned, &validation)).abs() < 1e-6, "{curve:?} {}", loss(&tuned, &validation));
+    assert!(loss(&tuned, &test) < loss(&base, &test) - 0.05);
+    let (_folder, artifact) = saved(&tuned);
+    let loaded = boosting::FittedBoosting::load(&LoadDir::new(&artifact)).unwrap();
+    assert_eq!(loaded.predict(test.features.view()).unwrap(), tuned.predict(test.features.view()).unwrap());
+    let (twice, _) = boosting::fit_more(&tuned, &tuning, &train, &validation, &options(1, 1)).unwrap();
+    assert!(twice.rounds() >= tuned.rounds());
+}
+
+#[test]
+fn a_base_that_is_better_is_kept() {
+    let train = noisy(1000, 8);
+    let (base, _) = boosting::fit(&spec(r#"{"trees": 20, "leaves": 7}"#), &train, &options(1, 1)).unwrap();
+    // Labels at random have nothing to teach.
+    let mut noise = noisy(1000, 9);
+    noise.target = Some(train.target.clone().unwrap().take(&(0..1000).rev().collect::<Vec<_>>()));
+    let tuning = BoostingTuning { more_trees: 10, learning_rate: 0.3, early_stopping: 3 };
+    let (tuned, curve) = boosting::fit_more(&base, &tuning, &noise, &noisy(500, 10), &options(1, 1)).unwrap();
+    assert_eq!((curve.best, tuned.rounds()), (0, 20), "{curve:?}");
+    assert_eq!(text(&tuned), text(&base));
+}
+
+#[test]
+fn balanced_labels_find_the_rare_one() {
+    let mut rows = noisy(600, 11);
+    rows.features.fill(1.0);
+    rows.target = Some(Target::Classes { codes: (0..600).map(|row| u32::from(row % 10 != 0)).collect(), n_classes: 2 });
+    for (class_weight, expected) in [(ClassWeight::None, 0.1), (ClassWeight::Balanced, 0.5)] {
+        let (model, _) = boosting::fit(&GradientBoosting { class_weight, ..spec(r#"{"trees": 3}"#) }, &rows, &options(1, 1)).unwrap();
+        let Prediction::Probabilities(probabilities) = model.predict(rows.features.view()).unwrap() else { panic!() };
+        assert!((probabilities[[0, 0]] - expected).abs() < 1e-6, "{class_weight:?}: {}", probabilities[[0, 0]]);
+    }
+}
+
+/// Asks to stop after the third round.
+struct Impatient(std::sync::atomic::AtomicU64);
+
+impl Progress for Impatient {
+    fn update(&self, _phase: &str, done: u64, _total: Option<u64>) {
+        self.0.store(done, std::sync::atomic::Ordering::Relaxed);
+    }
+    fn message(&self, _level: Level, _text: &str) {}
+    fn cancelled(&self) -> bool {
+        self.0.load(std::sync::atomic::Ordering::Relaxed) >= 3
+    }
+}
+
+#[test]
+fn training_stops_when_asked() {
+    let progress = Impatient(0.into());
+    let error = boosting::fit(&spec("{}"), &noisy(500, 12), &FitOptions { progress: &progress, ..options(1, 1) }).err().unwrap();
+    assert_eq!(error.message, "stopped");
+    assert_eq!(progress.0.into_inner(), 3);
+}
+
+#[test]
+fn what_lightgbm_refuses_is_said() {
+    let rows = noisy(60, 13);
+    let error = boosting::fit(&spec(r#"{"learning_rate": -1.0}"#), &rows, &options(1, 1)).err().unwrap();
+    assert!(error.message.starts_with("LightGBM: "), "{error}");
+}

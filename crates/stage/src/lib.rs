@@ -1,0 +1,65 @@
+//! The contract that the four steps share: stages and fitted stages, what flows between them, how they are saved, and how they report.
+
+mod artifact;
+mod chain;
+mod context;
+mod error;
+mod report;
+mod rows;
+mod seed;
+
+use std::any::Any;
+
+pub use artifact::{LoadDir, SaveDir};
+pub use chain::{FittedChain, Upstream};
+pub use context::{FitContext, Progress, Silent};
+pub use error::StageError;
+pub use report::{Learned, RowChange, StageReport};
+pub use retune_protocol::{Device, ErrorClass, Level};
+pub use retune_table::{Field, Kind, Role, Schema, Table, Target, Task};
+pub use rows::{Design, Rows, TensorRows};
+pub use seed::Seed;
+
+/// The result of anything a stage does.
+pub type Result<T, E = StageError> = std::result::Result<T, E>;
+
+/// A stage as declared in YAML.
+pub trait Stage: Send + Sync {
+    /// What the columns say, before any row is read: every mistake at once.
+    fn check(&self, input: &Schema) -> Result<(), Vec<StageError>>;
+
+    /// Learns from training rows (validation rows only where it says so) and returns, besides what it learned, the training rows as the next
+    /// stage must see them: fewer (dropped), more (balanced) or cross-fitted.
+    fn fit(&self, train: Rows, context: &FitContext) -> Result<Fit>;
+}
+
+/// What fitting a stage gives.
+pub struct Fit {
+    /// What was learned.
+    pub fitted: Box<dyn Fitted>,
+    /// The training rows as the next stage must see them.
+    pub train: Rows,
+    /// What happened, for the user.
+    pub report: StageReport,
+}
+
+/// What a stage learned. There is no unfitted `apply`, and `apply` neither adds nor drops a row.
+pub trait Fitted: Send + Sync {
+    /// The word after `uses:`; the key of the table of loaders.
+    fn kind(&self) -> &'static str;
+
+    /// The columns it needs.
+    fn input(&self) -> &Schema;
+
+    /// The columns it gives.
+    fn output(&self) -> &Schema;
+
+    /// Turns rows that have the input's columns into rows that have the output's. For a model: into predictions.
+    fn apply(&self, rows: Rows) -> Result<Rows>;
+
+    /// Writes all of it, so that the loader of its kind gives back the same.
+    fn save(&self, dir: &SaveDir) -> Result<()>;
+
+    /// For callers that know the concrete type.
+    fn as_any(&self) -> &dyn Any;
+}

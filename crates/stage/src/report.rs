@@ -1,0 +1,58 @@
+//! What a stage did, for the user.
+
+use polars::frame::DataFrame;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// What a stage did to rows and columns, and what it learned. Stored as JSON beside the artifact; nothing is computed from it.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct StageReport {
+    /// What each step did to the number of training rows.
+    pub rows: Vec<RowChange>,
+    /// How many feature columns came in and went out.
+    pub columns: [usize; 2],
+    /// What was learned: a line each.
+    pub learned: Vec<Learned>,
+    /// Anything else of this kind of stage: leaderboard, feature scores, guard's decision.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub details: Value,
+    /// Tables that belong to the report, by name: `leaderboard`, `features`. Stored as parquet beside it.
+    #[serde(skip)]
+    pub tables: Vec<(String, DataFrame)>,
+}
+
+/// Rows in + added = rows out + dropped.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RowChange {
+    /// The step's word.
+    pub step: String,
+    /// Training rows that came in.
+    pub rows_in: usize,
+    /// Rows that the step dropped.
+    pub dropped: usize,
+    /// Rows that the step added.
+    pub added: usize,
+}
+
+impl RowChange {
+    /// Training rows that went out.
+    pub fn rows_out(&self) -> usize {
+        self.rows_in + self.added - self.dropped
+    }
+}
+
+/// Something that a step learned or did, in words.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Learned {
+    /// The step's word.
+    pub step: String,
+    /// In words.
+    pub text: String,
+}
+
+impl StageReport {
+    /// Adds a line about a step.
+    pub fn learned(&mut self, step: &str, text: impl Into<String>) {
+        self.learned.push(Learned { step: step.to_owned(), text: text.into() });
+    }
+}

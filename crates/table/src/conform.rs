@@ -1,0 +1,118 @@
+//! Binding rows to the columns that something fitted needs.
+
+use polars::prelude::*;
+use retune_spec::Schema as Columns;
+use retune_spec::diagnostic::did_you_mean;
+use retune_spec::schema::{Field, Kind, Role, Task};
+
+use crate::error::{counted, listed};
+use crate::ingest::row_numbers;
+use crate::kinds::{as_text, refuse_infinities, settle};
+use crate::table::row_number;
+use crate::{Table, TableError};
+
+/// Whether rows must have a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TargetPolicy {
+    /// Every row must have one that the task knows: rows to learn from or to judge by.
+    Required,
+    /// It is carried where it is there: rows to predict.
+    Optional,
+}
+
+/// Rows bound to a schema.
+#[derive(Clone, Debug)]
+pub struct Conformed {
+    /// The rows, with the schema's columns in its order. Columns that are not learned from (ids, groups, weights ...) are left out where they are missing.
+    pub table: Table,
+    /// Columns that nothing needs; they were left out.
+    pub extra: Vec<String>,
+}
+
+/// Binds rows to the columns of a schema by name. Missing columns are an error that lists them all; values that do not fit a column's kind are an
+/// error with their row; row numbers are made where there are none.
+pub fn conform(frame: &DataFrame, input: &Columns, target: TargetPolicy) -> Result<Conformed, TableError> {
+    check_missing(frame, input, target)?;
+    let mut columns = Vec::with_capacity(input.fields.len());
+    let mut fields = Vec::with_capacity(input.fields.len());
+    for field in &input.fields {
+        match frame.column(&field.name) {
+            Ok(column) => columns.push(bind(column, field, input, target, frame)?),
+            Err(_) if field.role == Role::RowNumber => columns.push(row_numbers(frame.height())),
+            Err(_) => continue,
+        }
+        fields.push(field.clone());
+    }
+    let known = |name: &str| name == Columns::ROW || input.field(name).is_some();
+    let extra = frame.get_column_names().into_iter().filter(|name| !known(name)).map(|name| name.to_string()).collect();
+    let task = fields.iter().any(|field| field.role == Role::Target).then(|| input.task.clone()).flatten();
+    // Rows to predict keep the task: it names the labels.
+    let schema = Columns { fields, task: task.or_else(|| input.task.clone()) };
+    Ok(Conformed { table: Table::new(DataFrame::new(frame.height(), columns)?, schema)?, extra })
+}
+
+fn check_missing(frame: &DataFrame, input: &Columns, target: TargetPolicy) -> Result<(), TableError> {
+    let names: Vec<&str> = frame.get_column_names().into_iter().map(|name| name.as_str()).collect();
+    let needed = |field: &&Field| match field.role {
+        Role::Feature => true,
+        Role::Target | Role::Weight => target == TargetPolicy::Required,
+        _ => false,
+    };
+    let missing: Vec<&str> = input.fields.iter().filter(needed).map(|field| field.name.as_str()).filter(|name| !names.contains(name)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let spare = || names.iter().copied().filter(|name| input.field(name).is_none());
+    let meant: Vec<String> =
+        missing.iter().filter_map(|name| Some(format!("`{}` may be `{name}`", did_you_mean(name, spare())?))).collect();
+    let error = TableError::new(format!("the rows lack {}: {}", counted(missing.len(), "column"), listed(&missing)));
+    Err(if meant.is_empty() {
+        error.help(format!("they have {}", listed(&names)))
+    } else {
+        error.help(format!("{}; columns are matched by their names", meant.join(", ")))
+    })
+}
+
+fn bind(column: &Column, field: &Field, input: &Columns, target: TargetPolicy, frame: &DataFrame) -> Result<Column, TableError> {
+    match (field.role, &input.task) {
+        (Role::RowNumber, _) => Ok(column.cast(&DataType::UInt32)?),
+        (Role::Feature, _) => {
+            let (column, _) = settle(column, Some(field.kind), frame)?;
+            refuse_infinities(&column, frame)?;
+            Ok(column)
+        }
+        (Role::Target, Some(Task::Classification { labels })) => {
+            let text = as_text(&settle(column, Some(Kind::Categorical), frame)?.0)?;
+            if target == TargetPolicy::Required {
+                check_labels(&text, labels, frame)?;
+            }
+            Ok(text.into_column())
+        }
+        (Role::Target, Some(Task::Regression)) => {
+            let values = settle(column, Some(Kind::Numeric), frame)?.0.cast(&DataType::Float64)?;
+            refuse_infinities(&values, frame)?;
+            if let (TargetPolicy::Required, Some(row)) = (target, values.is_null().iter().position(|null| null == Some(true))) {
+                return Err(missing_target(column, row, frame));
+            }
+            Ok(values)
+        }
+        // Carried, not learned from: as it comes.
+        _ => Ok(settle(column, None, frame)?.0),
+    }
+}
+
+fn check_labels(values: &StringChunked, labels: &[String], frame: &DataFrame) -> Result<(), TableError> {
+    let known: PlHashSet<&str> = labels.iter().map(String::as_str).collect();
+    for (row, value) in values.iter().enumerate() {
+        let Some(value) = value else { return Err(missing_target(&values.clone().into_column(), row, frame)) };
+        if !known.contains(value) {
+            return Err(TableError::new(format!("target `{}` has the label `{value}` in row {}, which no training row has", values.name(), row_number(frame, row)))
+                .help(format!("the labels are {}", listed(labels))));
+        }
+    }
+    Ok(())
+}
+
+fn missing_target(column: &Column, row: usize, frame: &DataFrame) -> TableError {
+    TableError::new(format!("target `{}` is missing in row {}", column.name(), row_number(frame, row)))
+}

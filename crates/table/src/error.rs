@@ -1,0 +1,83 @@
+//! What is wrong with a table.
+
+use retune_spec::diagnostic::did_you_mean;
+use thiserror::Error;
+
+/// What is wrong with a table, and the way out.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{message}")]
+pub struct TableError {
+    /// What is wrong, naming file, column and row where they are known.
+    pub message: String,
+    /// The way out.
+    pub help: Option<String>,
+}
+
+impl TableError {
+    /// An error without advice.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), help: None }
+    }
+
+    /// Adds the way out.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// Puts where it happened in front: `data/people.csv: ...`.
+    #[must_use]
+    pub fn within(mut self, place: impl std::fmt::Display) -> Self {
+        self.message = format!("{place}: {}", self.message);
+        self
+    }
+
+    /// There is no column of that name; suggests the nearest of those there are.
+    pub fn no_column<'a>(name: &str, columns: impl IntoIterator<Item = &'a str>) -> Self {
+        match did_you_mean(name, columns) {
+            Some(near) => Self::new(format!("no column `{name}`; did you mean `{near}`?")),
+            None => Self::new(format!("no column `{name}`")),
+        }
+    }
+}
+
+impl From<polars::error::PolarsError> for TableError {
+    fn from(error: polars::error::PolarsError) -> Self {
+        Self::new(error.to_string())
+    }
+}
+
+impl From<retune_spec::Diagnostic> for TableError {
+    fn from(diagnostic: retune_spec::Diagnostic) -> Self {
+        Self { message: diagnostic.message, help: diagnostic.help }
+    }
+}
+
+/// Names as a person lists them: `a`, `b` and 3 more.
+pub fn listed<S: AsRef<str>>(names: &[S]) -> String {
+    const SHOWN: usize = 5;
+    let shown: Vec<String> = names.iter().take(SHOWN).map(|name| format!("`{}`", name.as_ref())).collect();
+    match (names.len().saturating_sub(SHOWN), shown.split_last()) {
+        (0, Some((last, []))) => last.clone(),
+        (0, Some((last, first))) => format!("{} and {last}", first.join(", ")),
+        (more, _) => format!("{} and {more} more", shown.join(", ")),
+    }
+}
+
+/// `1 row`, `2 rows`.
+pub(crate) fn counted(n: usize, noun: &str) -> String {
+    if n == 1 { format!("1 {noun}") } else { format!("{n} {noun}s") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_listed_as_a_person_would() {
+        assert_eq!(listed(&["a"]), "`a`");
+        assert_eq!(listed(&["a", "b", "c"]), "`a`, `b` and `c`");
+        assert_eq!(listed(&["a", "b", "c", "d", "e", "f", "g"]), "`a`, `b`, `c`, `d`, `e` and 2 more");
+    }
+}

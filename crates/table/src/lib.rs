@@ -1,0 +1,30 @@
+//! Arrow tables with column roles: reading and writing, splits and folds, and the bridges Arrow <-> polars <-> ndarray.
+//!
+//! A [`Table`] is a polars frame (Arrow memory) and a [`Schema`] that says what each column is for. How values are stored follows
+//! from the kind: numbers in any numeric type, categories and text as strings, labels to predict as strings, values to predict as 64-bit floats.
+//! A missing value is always a null, never NaN.
+
+mod arrow;
+mod conform;
+mod csv;
+mod dates;
+mod error;
+mod ingest;
+mod json_lines;
+mod kinds;
+mod profile;
+mod read;
+mod split;
+mod table;
+mod write;
+
+pub use arrow::{from_record_batch, to_record_batch};
+pub use conform::{Conformed, TargetPolicy, conform};
+pub use error::{TableError, listed};
+pub use ingest::{IngestReport, ingest, ingest_like};
+pub use profile::{ColumnProfile, profile};
+pub use read::{ReadOptions, format_of, read_files};
+pub use retune_spec::schema::{Field, Kind, Role, Schema, Task};
+pub use split::{Fold, Parts, folds, folds_of, split};
+pub use table::{Table, Target, select};
+pub use write::{read_ipc, write_file, write_ipc, write_parquet};

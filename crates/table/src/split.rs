@@ -1,0 +1,351 @@
+//! Dividing rows into training, validation and test rows, and into folds.
+
+use std::collections::BTreeMap;
+
+use polars::prelude::*;
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+use retune_spec::Split;
+use retune_spec::schema::{Role, Task};
+
+use crate::error::{counted, listed};
+use crate::table::row_number;
+use crate::{Table, TableError, Target};
+
+/// Row indices of each part, in the order of the source.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Parts {
+    /// Rows to learn from.
+    pub train: Vec<usize>,
+    /// Rows to choose by.
+    pub validation: Vec<usize>,
+    /// Rows to judge by, once.
+    pub test: Vec<usize>,
+}
+
+/// One fold of a cross-validation: row indices in the order of the source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fold {
+    /// Rows to learn from.
+    pub train: Vec<usize>,
+    /// Rows to judge by.
+    pub validation: Vec<usize>,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Part {
+    Train,
+    Validation,
+    Test,
+}
+
+/// Divides rows as `split` says. Sizes are scikit-learn's: a share of the rows, rounded up. `seed` counts unless the split has its own.
+///
+/// `stratify` gives each part a label's share by largest remainders; a label keeps at least one training row. `group` fills the test and then the
+/// validation rows with groups in random order, as near to their shares as groups allow. `time` takes the latest rows; rows of the same time
+/// stay together.
+pub fn split(table: &Table, split: &Split, seed: u64) -> Result<Parts, TableError> {
+    let n_rows = table.n_rows();
+    let mut rng = ChaCha8Rng::seed_from_u64(split.seed.unwrap_or(seed));
+    let sizes = Sizes::of(n_rows, split)?;
+    let assigned = match (&split.column, &split.time, &split.group) {
+        (Some(name), ..) => by_column(table, name)?,
+        (_, Some(name), _) => by_time(table, name, sizes)?,
+        (_, _, Some(name)) => by_group(table, name, sizes, &mut rng)?,
+        _ if split.stratify => by_label(table, sizes, &mut rng)?,
+        _ => {
+            let mut rows: Vec<usize> = (0..n_rows).collect();
+            rows.shuffle(&mut rng);
+            let mut assigned = vec![Part::Train; n_rows];
+            rows[..sizes.test].iter().for_each(|&row| assigned[row] = Part::Test);
+            rows[sizes.test..][..sizes.validation].iter().for_each(|&row| assigned[row] = Part::Validation);
+            assigned
+        }
+    };
+    let of = |part: Part| (0..n_rows).filter(|&row| assigned[row] == part).collect::<Vec<_>>();
+    let parts = Parts { train: of(Part::Train), validation: of(Part::Validation), test: of(Part::Test) };
+    let by_column = split.column.is_some();
+    let empty = [
+        ("training", parts.train.is_empty()),
+        ("validation", parts.validation.is_empty() && split.validation > 0.0 && !by_column),
+        ("test", parts.test.is_empty() && split.test > 0.0 && !by_column),
+    ];
+    match empty.into_iter().find(|(_, empty)| *empty) {
+        None => Ok(parts),
+        Some((part, _)) => Err(TableError::new(format!("the split of {} leaves no {part} rows", counted(n_rows, "row")))
+            .help("change the shares of `split`, or give more rows")),
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Sizes {
+    validation: usize,
+    test: usize,
+}
+
+impl Sizes {
+    fn of(n_rows: usize, split: &Split) -> Result<Self, TableError> {
+        let share = |share: f64| (share * n_rows as f64).ceil() as usize;
+        let sizes = Self { validation: share(split.validation), test: share(split.test) };
+        if split.column.is_none() && sizes.validation + sizes.test >= n_rows {
+            return Err(TableError::new(format!(
+                "the split of {} into {} validation and {} test rows leaves no training rows",
+                counted(n_rows, "row"),
+                sizes.validation,
+                sizes.test
+            ))
+            .help("lower `split.validation` and `split.test`, or give more rows"));
+        }
+        Ok(sizes)
+    }
+}
+
+fn by_column(table: &Table, name: &str) -> Result<Vec<Part>, TableError> {
+    let way_out = "each row needs `train`, `validation` or `test`";
+    let column = table.column(name)?;
+    let values = column.str().map_err(|_| TableError::new(format!("split column `{name}` is not text")).help(way_out))?;
+    let part = |(row, value): (usize, Option<&str>)| match value {
+        Some("train" | "training") => Ok(Part::Train),
+        Some("validation" | "val" | "valid") => Ok(Part::Validation),
+        Some("test") => Ok(Part::Test),
+        Some(other) => Err(TableError::new(format!("split column `{name}` holds `{other}` in row {}", table.row_number(row))).help(way_out)),
+        None => Err(TableError::new(format!("split column `{name}` is empty in row {}", table.row_number(row))).help(way_out)),
+    };
+    values.iter().enumerate().map(part).collect()
+}
+
+fn by_time(table: &Table, name: &str, sizes: Sizes) -> Result<Vec<Part>, TableError> {
+    let column = table.column(name)?;
+    if !(column.dtype().is_primitive_numeric() || column.dtype().is_temporal()) {
+        return Err(TableError::new(format!("time column `{name}` holds neither dates nor numbers"))
+            .help(format!("write dates as 2024-02-29 or 2024-02-29T12:30; to see which values are not dates: `columns: {{ {name}: datetime }}`")));
+    }
+    if let Some(row) = column.is_null().iter().position(|null| null == Some(true)) {
+        return Err(TableError::new(format!("time column `{name}` is missing in row {}", row_number(table.frame(), row)))
+            .help("a split by time needs the time of every row"));
+    }
+    // Integers exactly: microseconds go beyond what a float holds.
+    let order: Vec<usize> = if column.dtype().is_float() {
+        let times = table.numeric(name)?;
+        sorted_by(times.len(), |a, b| times[a].total_cmp(&times[b]))
+    } else {
+        let times = column.to_physical_repr().cast(&DataType::Int64)?;
+        let times: Vec<i64> = times.i64()?.iter().flatten().collect();
+        sorted_by(times.len(), |a, b| times[a].cmp(&times[b]))
+    };
+    let ranks = column.to_physical_repr();
+    let same = |a: usize, b: usize| -> Result<bool, TableError> { Ok(ranks.get(a)? == ranks.get(b)?) };
+    let boundary = |from_end: usize| -> Result<usize, TableError> {
+        let mut at = order.len() - from_end;
+        while at > 0 && at < order.len() && same(order[at - 1], order[at])? {
+            at -= 1;
+        }
+        Ok(at)
+    };
+    let (test, validation) = (boundary(sizes.test)?, boundary(sizes.test + sizes.validation)?);
+    let mut assigned = vec![Part::Train; order.len()];
+    order[validation..test].iter().for_each(|&row| assigned[row] = Part::Validation);
+    order[test..].iter().for_each(|&row| assigned[row] = Part::Test);
+    Ok(assigned)
+}
+
+fn sorted_by(n: usize, compare: impl Fn(usize, usize) -> std::cmp::Ordering) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..n).collect();
+    order.sort_by(|&a, &b| compare(a, b));
+    order
+}
+
+fn by_group(table: &Table, name: &str, sizes: Sizes, rng: &mut ChaCha8Rng) -> Result<Vec<Part>, TableError> {
+    let codes = group_codes(table, name)?;
+    let n_groups = codes.iter().max().map_or(0, |&last| last as usize + 1);
+    let mut counts = vec![0; n_groups];
+    codes.iter().for_each(|&code| counts[code as usize] += 1);
+    let mut groups: Vec<usize> = (0..n_groups).collect();
+    groups.shuffle(rng);
+    let mut part_of = vec![Part::Train; n_groups];
+    for (part, size) in [(Part::Test, sizes.test), (Part::Validation, sizes.validation)] {
+        let mut filled = 0_usize;
+        for &group in &groups {
+            // A group goes in where that brings the part nearer to its share.
+            if part_of[group] == Part::Train && filled < size && (filled + counts[group]).abs_diff(size) < size - filled {
+                part_of[group] = part;
+                filled += counts[group];
+            }
+        }
+        let smallest = groups.iter().copied().filter(|&group| part_of[group] == Part::Train).min_by_key(|&group| counts[group]);
+        if let (0, 1.., Some(group)) = (filled, size, smallest) {
+            part_of[group] = part;
+        }
+    }
+    if !part_of.contains(&Part::Train) {
+        return Err(TableError::new(format!("group column `{name}` has {}, too few for this split", counted(n_groups, "group")))
+            .help("each part needs a group of its own: give more groups, or set a share to 0"));
+    }
+    Ok(codes.iter().map(|&code| part_of[code as usize]).collect())
+}
+
+/// Each row's group as a number, in the order of first appearance.
+fn group_codes(table: &Table, name: &str) -> Result<Vec<u32>, TableError> {
+    let text = crate::kinds::as_text(table.column(name)?)?;
+    let mut numbers: PlHashMap<&str, u32> = PlHashMap::new();
+    let mut codes = Vec::with_capacity(text.len());
+    for (row, value) in text.iter().enumerate() {
+        let Some(value) = value else {
+            return Err(TableError::new(format!("group column `{name}` is missing in row {}", table.row_number(row)))
+                .help("every row needs a group"));
+        };
+        let next = numbers.len() as u32;
+        codes.push(*numbers.entry(value).or_insert(next));
+    }
+    Ok(codes)
+}
+
+fn by_label(table: &Table, sizes: Sizes, rng: &mut ChaCha8Rng) -> Result<Vec<Part>, TableError> {
+    let Target::Classes { codes, n_classes } = table.target()? else {
+        return Err(TableError::new("a split can be stratified by labels only, and the target is a number").help("leave out `stratify`"));
+    };
+    let mut rows = vec![Vec::new(); n_classes];
+    codes.iter().enumerate().for_each(|(row, &code)| rows[code as usize].push(row));
+    rows.iter_mut().for_each(|rows| rows.shuffle(rng));
+    let counts: Vec<usize> = rows.iter().map(Vec::len).collect();
+    // A label keeps at least one training row.
+    let mut left: Vec<usize> = counts.iter().map(|count| count.saturating_sub(1)).collect();
+    let mut assigned = vec![Part::Train; codes.len()];
+    for (part, size) in [(Part::Test, sizes.test), (Part::Validation, sizes.validation)] {
+        let given = largest_remainders(&counts, size, &left);
+        for (label, &n) in given.iter().enumerate() {
+            let at = rows[label].len() - n;
+            rows[label].drain(at..).for_each(|row| assigned[row] = part);
+            left[label] -= n;
+        }
+    }
+    Ok(assigned)
+}
+
+/// Divides `size` in proportion to `counts`, at most `caps` each.
+fn largest_remainders(counts: &[usize], size: usize, caps: &[usize]) -> Vec<usize> {
+    let total: usize = counts.iter().sum();
+    let mut given: Vec<usize> = counts.iter().zip(caps).map(|(&count, &cap)| (size * count / total.max(1)).min(cap)).collect();
+    let mut order: Vec<usize> = (0..counts.len()).collect();
+    order.sort_by_key(|&at| std::cmp::Reverse((size * counts[at] % total.max(1), counts[at])));
+    let mut missing = size - given.iter().sum::<usize>();
+    // More than one round only where caps held something back.
+    while missing > 0 {
+        let before = missing;
+        for &at in &order {
+            if missing > 0 && given[at] < caps[at] {
+                given[at] += 1;
+                missing -= 1;
+            }
+        }
+        if missing == before {
+            break;
+        }
+    }
+    given
+}
+
+/// The folds of a cross-validation over a table's rows: shuffled, with each label's share in every fold, and whole groups where the table has a group column.
+pub fn folds(table: &Table, n_folds: usize, seed: u64) -> Result<Vec<Fold>, TableError> {
+    let groups = table.schema().of_role(Role::Group).map(|field| group_codes(table, &field.name)).transpose()?;
+    let labels = match &table.schema().task {
+        Some(Task::Classification { labels }) => labels.as_slice(),
+        _ => &[],
+    };
+    folds_of(&table.target()?, labels, groups.as_deref(), n_folds, seed)
+}
+
+/// The same from a target and each row's group. `labels` serves messages only.
+pub fn folds_of(target: &Target, labels: &[String], groups: Option<&[u32]>, n_folds: usize, seed: u64) -> Result<Vec<Fold>, TableError> {
+    if n_folds < 2 {
+        return Err(TableError::new(format!("{} cannot validate each other", counted(n_folds, "fold"))).help("use 2 folds or more"));
+    }
+    let n_rows = target.len();
+    if n_rows < n_folds {
+        return Err(TableError::new(format!("{n_folds} folds need at least {n_folds} rows; there are {n_rows}")).help("use fewer folds"));
+    }
+    let one_class = vec![0; n_rows];
+    let (codes, n_classes) = match target {
+        Target::Classes { codes, n_classes } => (codes.as_slice(), *n_classes),
+        Target::Values(_) => (one_class.as_slice(), 1),
+    };
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let fold_of = match groups {
+        None => {
+            refuse_rare(codes, n_classes, labels, n_folds)?;
+            deal(codes, n_classes, n_folds, &mut rng)
+        }
+        Some(groups) => deal_groups(codes, n_classes, groups, n_folds, &mut rng)?,
+    };
+    let fold = |fold| {
+        let (validation, train) = (0..n_rows).partition(|&row| fold_of[row] == fold);
+        Fold { train, validation }
+    };
+    Ok((0..n_folds).map(fold).collect())
+}
+
+fn refuse_rare(codes: &[u32], n_classes: usize, labels: &[String], n_folds: usize) -> Result<(), TableError> {
+    let mut counts = vec![0_usize; n_classes];
+    codes.iter().for_each(|&code| counts[code as usize] += 1);
+    let mut rare: Vec<usize> = (0..n_classes).filter(|&class| n_classes > 1 && (1..n_folds).contains(&counts[class])).collect();
+    rare.sort_by_key(|&class| counts[class]);
+    let Some(&rarest) = rare.first() else { return Ok(()) };
+    let label = |class: usize| labels.get(class).cloned().unwrap_or_else(|| class.to_string());
+    let names: Vec<String> = rare[1..].iter().map(|&class| label(class)).collect();
+    let others = if names.is_empty() { String::new() } else { format!(", and so have too few: {}", listed(&names)) };
+    let way_out = match counts[rarest] {
+        1 => "give that label more rows, or leave its rows out".to_owned(),
+        count => format!("use {count} folds, give that label more rows, or leave its rows out"),
+    };
+    Err(TableError::new(format!("{n_folds} folds need at least {n_folds} rows of every label; `{}` has {}{others}", label(rarest), counts[rarest]))
+        .help(way_out))
+}
+
+/// Deals each class's rows out in turn, going on where the class before it ended, so that folds differ by one row at most.
+fn deal(codes: &[u32], n_classes: usize, n_folds: usize, rng: &mut ChaCha8Rng) -> Vec<usize> {
+    let mut rows = vec![Vec::new(); n_classes];
+    codes.iter().enumerate().for_each(|(row, &code)| rows[code as usize].push(row));
+    let mut fold_of = vec![0; codes.len()];
+    let mut next = 0;
+    for mut rows in rows {
+        rows.shuffle(rng);
+        for row in rows {
+            fold_of[row] = next % n_folds;
+            next += 1;
+        }
+    }
+    fold_of
+}
+
+/// The largest groups first, each to the fold whose shares of the classes it evens out best (after scikit-learn's StratifiedGroupKFold).
+fn deal_groups(codes: &[u32], n_classes: usize, groups: &[u32], n_folds: usize, rng: &mut ChaCha8Rng) -> Result<Vec<usize>, TableError> {
+    let mut counts: BTreeMap<u32, Vec<f64>> = BTreeMap::new();
+    for (&group, &code) in groups.iter().zip(codes) {
+        counts.entry(group).or_insert_with(|| vec![0.0; n_classes])[code as usize] += 1.0;
+    }
+    if counts.len() < n_folds {
+        return Err(TableError::new(format!("{n_folds} folds need at least {n_folds} groups; there are {}", counts.len()))
+            .help(format!("use {} folds or fewer", counts.len())));
+    }
+    let mut totals = vec![0.0; n_classes];
+    counts.values().for_each(|group| totals.iter_mut().zip(group).for_each(|(total, count)| *total += count));
+    let mut order: Vec<(u32, Vec<f64>)> = counts.into_iter().collect();
+    order.shuffle(rng);
+    order.sort_by(|(_, a), (_, b)| b.iter().sum::<f64>().total_cmp(&a.iter().sum::<f64>()));
+    let mut filled = vec![vec![0.0; n_classes]; n_folds];
+    let mut fold_of_group: PlHashMap<u32, usize> = PlHashMap::new();
+    for (at, (group, count)) in order.iter().enumerate() {
+        // The growth of the sum of squared shares is least where there is least so far; an empty fold goes first while groups are scarce.
+        let growth = |fold: usize| -> f64 {
+            let shares = filled[fold].iter().zip(count).zip(&totals).filter(|(_, total)| **total > 0.0);
+            shares.map(|((have, more), total)| ((have + more).powi(2) - have.powi(2)) / total.powi(2)).sum()
+        };
+        let empty: Vec<usize> = (0..n_folds).filter(|&fold| filled[fold].iter().sum::<f64>() == 0.0).collect();
+        let candidates: Vec<usize> = if order.len() - at <= empty.len() { empty } else { (0..n_folds).collect() };
+        let best = candidates.into_iter().min_by(|&a, &b| growth(a).total_cmp(&growth(b))).unwrap_or(0);
+        filled[best].iter_mut().zip(count).for_each(|(have, more)| *have += more);
+        fold_of_group.insert(*group, best);
+    }
+    Ok(groups.iter().map(|group| fold_of_group[group]).collect())
+}

@@ -1,0 +1,291 @@
+//! The table and what its columns give to steps and models.
+
+use globset::Glob;
+use ndarray::Array2;
+use polars::prelude::*;
+use rayon::prelude::*;
+use retune_spec::Selector;
+use retune_spec::columns::{OneOrMany, is_glob};
+// polars has a `Schema` of its own.
+use retune_spec::Schema as Columns;
+use retune_spec::schema::{Field, Kind, Role, Task};
+
+use crate::TableError;
+
+/// Rows with named columns, each with a role and a kind.
+#[derive(Clone, Debug)]
+pub struct Table {
+    frame: DataFrame,
+    schema: Columns,
+}
+
+/// The column to predict, as numbers.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Target {
+    /// The index of each row's label in the task's labels.
+    Classes {
+        /// One index a row.
+        codes: Vec<u32>,
+        /// How many labels there are.
+        n_classes: usize,
+    },
+    /// Each row's value.
+    Values(Vec<f64>),
+}
+
+impl Target {
+    /// The number of rows.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Classes { codes, .. } => codes.len(),
+            Self::Values(values) => values.len(),
+        }
+    }
+
+    /// Whether there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The rows at `indices`, in that order.
+    #[must_use]
+    pub fn take(&self, indices: &[usize]) -> Self {
+        match self {
+            Self::Classes { codes, n_classes } => {
+                Self::Classes { codes: indices.iter().map(|&row| codes[row]).collect(), n_classes: *n_classes }
+            }
+            Self::Values(values) => Self::Values(indices.iter().map(|&row| values[row]).collect()),
+        }
+    }
+}
+
+impl Table {
+    /// A table of a frame whose columns are those of the schema, in any order; the frame is put into the schema's order.
+    pub fn new(frame: DataFrame, schema: Columns) -> Result<Self, TableError> {
+        let names: Vec<&str> = schema.fields.iter().map(|field| field.name.as_str()).collect();
+        let frame = frame.select(names.iter().copied())?;
+        Ok(Self { frame, schema })
+    }
+
+    /// The columns.
+    pub fn frame(&self) -> &DataFrame {
+        &self.frame
+    }
+
+    /// What the columns are.
+    pub fn schema(&self) -> &Columns {
+        &self.schema
+    }
+
+    /// The number of rows.
+    pub fn n_rows(&self) -> usize {
+        self.frame.height()
+    }
+
+    /// The column of that name.
+    pub fn column(&self, name: &str) -> Result<&Column, TableError> {
+        self.frame.column(name).map_err(|_| TableError::no_column(name, self.schema.fields.iter().map(|field| field.name.as_str())))
+    }
+
+    /// The rows at `indices` (below [`Table::n_rows`]), in that order; a row may be taken more than once.
+    pub fn take(&self, indices: &[usize]) -> Result<Self, TableError> {
+        let indices: Vec<IdxSize> = indices.iter().map(|&row| row as IdxSize).collect();
+        let frame = self.frame.take(&IdxCa::from_vec("".into(), indices))?;
+        Ok(Self { frame, schema: self.schema.clone() })
+    }
+
+    /// A column as 64-bit floats, a missing value as NaN. The column must be numeric or boolean.
+    pub fn numeric(&self, name: &str) -> Result<Vec<f64>, TableError> {
+        let column = self.column(name)?;
+        if !(column.dtype().is_primitive_numeric() || column.dtype().is_bool()) {
+            return Err(TableError::new(format!("column `{name}` is not numeric")));
+        }
+        let column = column.cast(&DataType::Float64)?;
+        Ok(column.f64()?.iter().map(|value| value.unwrap_or(f64::NAN)).collect())
+    }
+
+    /// A column of text or levels.
+    pub fn strings(&self, name: &str) -> Result<&StringChunked, TableError> {
+        let column = self.column(name)?;
+        column.str().map_err(|_| TableError::new(format!("column `{name}` is not text")))
+    }
+
+    /// The table with the columns `names` replaced by `columns`, which take the place of the first of them (or the end, where `names` is empty).
+    pub fn replace(&self, names: &[String], columns: Vec<(Field, Column)>) -> Result<Self, TableError> {
+        let mut fields = Vec::with_capacity(self.schema.fields.len() + columns.len());
+        let mut frame_columns = Vec::with_capacity(fields.capacity());
+        let mut pending = Some(columns);
+        for field in &self.schema.fields {
+            if names.contains(&field.name) {
+                push_all(&mut pending, &mut fields, &mut frame_columns);
+            } else {
+                fields.push(field.clone());
+                frame_columns.push(self.column(&field.name)?.clone());
+            }
+        }
+        push_all(&mut pending, &mut fields, &mut frame_columns);
+        refuse_collisions(&fields)?;
+        let frame = DataFrame::new(self.n_rows(), frame_columns)?;
+        Ok(Self { frame, schema: Columns { fields, task: self.schema.task.clone() } })
+    }
+
+    /// The table without some columns.
+    pub fn drop(&self, names: &[String]) -> Result<Self, TableError> {
+        self.replace(names, Vec::new())
+    }
+
+    /// The names of the features that a selector chooses, in the table's order.
+    pub fn select(&self, selector: &Selector) -> Result<Vec<String>, TableError> {
+        select(&self.schema, selector)
+    }
+
+    /// The features as a matrix [rows, features] of 64-bit floats in standard layout. Every feature must be numeric or boolean, without missing values.
+    pub fn features(&self) -> Result<Array2<f64>, TableError> {
+        let fields: Vec<&Field> = self.schema.features().collect();
+        let columns: Vec<Vec<f64>> =
+            fields.par_iter().map(|field| self.dense_feature(field)).collect::<Result<_, _>>()?;
+        let (n_rows, n_columns) = (self.n_rows(), columns.len());
+        let mut values = vec![0.0; n_rows * n_columns];
+        if n_columns > 0 {
+            values.par_chunks_mut(n_columns).enumerate().for_each(|(row, cells)| {
+                for (cell, column) in cells.iter_mut().zip(&columns) {
+                    *cell = column[row];
+                }
+            });
+        }
+        Array2::from_shape_vec((n_rows, n_columns), values).map_err(|error| TableError::new(error.to_string()))
+    }
+
+    /// The column to predict, as numbers. Fails where there is no target or a label that the task does not know.
+    pub fn target(&self) -> Result<Target, TableError> {
+        let field = self.schema.of_role(Role::Target).ok_or_else(|| TableError::new("the table has no target column"))?;
+        match &self.schema.task {
+            Some(Task::Regression) => Ok(Target::Values(self.numeric(&field.name)?)),
+            Some(Task::Classification { labels }) => {
+                let codes = label_codes(self.strings(&field.name)?, labels, &field.name)?;
+                Ok(Target::Classes { codes, n_classes: labels.len() })
+            }
+            None => Err(TableError::new(format!("the task of target `{}` is not known", field.name))),
+        }
+    }
+
+    /// The sample weights, where there is a weight column.
+    pub fn weights(&self) -> Result<Option<Vec<f64>>, TableError> {
+        self.schema.of_role(Role::Weight).map(|field| self.numeric(&field.name)).transpose()
+    }
+
+    fn dense_feature(&self, field: &Field) -> Result<Vec<f64>, TableError> {
+        if !matches!(field.kind, Kind::Numeric | Kind::Boolean) {
+            return Err(TableError::new(format!("column `{}` is {}, where numbers are needed", field.name, field.kind.word()))
+                .help(encoder_hint(field.kind)));
+        }
+        let values = self.numeric(&field.name)?;
+        if let Some(row) = values.iter().position(|value| value.is_nan()) {
+            return Err(TableError::new(format!("column `{}` has a missing value in row {}", field.name, self.row_number(row)))
+                .help("add the step `impute` before this stage"));
+        }
+        Ok(values)
+    }
+
+    /// The number of a row in its source, for messages; counted from 1.
+    pub fn row_number(&self, row: usize) -> u64 {
+        row_number(&self.frame, row)
+    }
+}
+
+/// The number of a row in its source: what the column [`Columns::ROW`] says or, without one, its place; counted from 1.
+pub(crate) fn row_number(frame: &DataFrame, row: usize) -> u64 {
+    let numbers = frame.column(Columns::ROW).ok().and_then(|column| column.u32().ok());
+    numbers.and_then(|numbers| numbers.get(row)).map_or(row as u64 + 1, u64::from)
+}
+
+/// The names of the features that a selector chooses, in the schema's order. A name that does not exist and a selector that matches nothing are errors,
+/// except for a kind of which there is none.
+pub fn select(schema: &Columns, selector: &Selector) -> Result<Vec<String>, TableError> {
+    let chosen: Vec<String> = match selector {
+        Selector::Not { not } => {
+            let left_out = select(schema, not)?;
+            schema.features().map(|field| field.name.clone()).filter(|name| !left_out.contains(name)).collect()
+        }
+        Selector::Name { name } => {
+            require_feature(schema, name)?;
+            vec![name.clone()]
+        }
+        Selector::Words(words) => select_words(schema, words)?,
+    };
+    Ok(chosen)
+}
+
+fn select_words(schema: &Columns, words: &OneOrMany<String>) -> Result<Vec<String>, TableError> {
+    let mut chosen = vec![false; schema.fields.len()];
+    for word in words.as_slice() {
+        let glob = if is_glob(word) {
+            let glob = Glob::new(word).map_err(|error| TableError::new(format!("`{word}` is not a pattern: {error}")))?;
+            Some(glob.compile_matcher())
+        } else {
+            None
+        };
+        let kind = Kind::from_word(word);
+        let mut any = false;
+        for (field, chosen) in schema.fields.iter().zip(&mut chosen).filter(|(field, _)| field.role == Role::Feature) {
+            let matches = match (&glob, kind) {
+                (Some(glob), _) => glob.is_match(&field.name),
+                (None, Some(kind)) => field.kind == kind,
+                (None, None) => word == "all" || *word == field.name,
+            };
+            *chosen |= matches;
+            any |= matches;
+        }
+        if !any && glob.is_some() {
+            return Err(TableError::new(format!("the pattern `{word}` matches no feature column")));
+        }
+        if !any && kind.is_none() && word != "all" {
+            require_feature(schema, word)?;
+        }
+    }
+    let names = schema.fields.iter().zip(&chosen).filter(|(_, chosen)| **chosen);
+    Ok(names.map(|(field, _)| field.name.clone()).collect())
+}
+
+fn require_feature(schema: &Columns, name: &str) -> Result<(), TableError> {
+    match schema.field(name) {
+        Some(field) if field.role == Role::Feature => Ok(()),
+        Some(field) => Err(TableError::new(format!("column `{name}` is not a feature (its role is {:?})", field.role))),
+        None => Err(TableError::no_column(name, schema.features().map(|field| field.name.as_str()))),
+    }
+}
+
+fn push_all(pending: &mut Option<Vec<(Field, Column)>>, fields: &mut Vec<Field>, columns: &mut Vec<Column>) {
+    for (field, column) in pending.take().into_iter().flatten() {
+        columns.push(column.with_name(field.name.as_str().into()));
+        fields.push(field);
+    }
+}
+
+fn refuse_collisions(fields: &[Field]) -> Result<(), TableError> {
+    let mut seen = PlHashSet::with_capacity(fields.len());
+    match fields.iter().find(|field| !seen.insert(field.name.as_str())) {
+        None => Ok(()),
+        Some(field) => Err(TableError::new(format!("two columns would be called `{}`", field.name))
+            .help("rename one of the source columns, or give the step another `prefix` where it has one")),
+    }
+}
+
+fn label_codes(values: &StringChunked, labels: &[String], name: &str) -> Result<Vec<u32>, TableError> {
+    let codes: PlHashMap<&str, u32> = labels.iter().enumerate().map(|(code, label)| (label.as_str(), code as u32)).collect();
+    let code = |(row, value): (usize, Option<&str>)| {
+        let value = value.ok_or_else(|| TableError::new(format!("target `{name}` is missing in row {}", row + 1)))?;
+        codes.get(value).copied().ok_or_else(|| {
+            TableError::new(format!("target `{name}` has the label `{value}`, which the training rows do not have (row {})", row + 1))
+        })
+    };
+    values.iter().enumerate().map(code).collect()
+}
+
+fn encoder_hint(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Categorical => "encode it before this stage: `one_hot` or `target_encode`",
+        Kind::Text => "encode it before this stage: `tf_idf`",
+        _ => "leave it out: list it under `data.ignore`",
+    }
+}

@@ -1,0 +1,102 @@
+// The few calls into libtorch that tch does not wrap. Tensors come as tch's pointers: `at::Tensor*`. Every function returns null, or what went wrong.
+
+#include <ATen/Context.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/_fused_adam.h>
+#include <ATen/ops/_fused_adamw.h>
+#include <ATen/ops/_fused_sgd.h>
+#include <ATen/ops/full.h>
+
+#include <exception>
+#include <string>
+#include <vector>
+
+namespace {
+
+thread_local std::string last_error;
+
+// C++ exceptions must not reach Rust.
+template <typename Body> const char *guarded(Body body) {
+  try {
+    at::NoGradGuard no_grad;
+    body();
+    return nullptr;
+  } catch (const std::exception &error) {
+    last_error = error.what();
+  } catch (...) {
+    last_error = "unknown C++ exception";
+  }
+  return last_error.c_str();
+}
+
+std::vector<at::Tensor> tensors(at::Tensor *const *pointers, size_t count) {
+  std::vector<at::Tensor> result;
+  result.reserve(count);
+  for (size_t i = 0; i < count; ++i) {
+    result.push_back(*pointers[i]);
+  }
+  return result;
+}
+
+// Takes the gradients out of the parameters, so that the next backward pass stores its own instead of adding to them.
+std::vector<at::Tensor> take_gradients(std::vector<at::Tensor> &parameters) {
+  std::vector<at::Tensor> result;
+  result.reserve(parameters.size());
+  for (auto &parameter : parameters) {
+    TORCH_CHECK(parameter.grad().defined(), "a parameter has no gradient");
+    result.push_back(parameter.grad());
+    parameter.mutable_grad() = at::Tensor();
+  }
+  return result;
+}
+
+} // namespace
+
+extern "C" {
+
+const char *retune_adam(at::Tensor *const *parameters, at::Tensor *const *means, at::Tensor *const *variances, size_t count, int64_t step,
+                        double learning_rate, double beta1, double beta2, double epsilon, double weight_decay, bool decoupled) {
+  return guarded([&] {
+    if (count == 0) {
+      return;
+    }
+    auto values = tensors(parameters, count);
+    auto gradients = take_gradients(values);
+    auto first = tensors(means, count);
+    auto second = tensors(variances, count);
+    // All parameters have made the same number of steps, so that one tensor serves all.
+    auto number = at::full({}, static_cast<double>(step), values[0].options().dtype(at::kFloat).requires_grad(false));
+    std::vector<at::Tensor> steps(count, number);
+    if (decoupled) {
+      at::_fused_adamw_(values, gradients, first, second, {}, steps, learning_rate, beta1, beta2, weight_decay, epsilon, false, false);
+    } else {
+      at::_fused_adam_(values, gradients, first, second, {}, steps, learning_rate, beta1, beta2, weight_decay, epsilon, false, false);
+    }
+  });
+}
+
+const char *retune_sgd(at::Tensor *const *parameters, at::Tensor *const *momenta, size_t count, double learning_rate, double momentum,
+                       double weight_decay, bool nesterov) {
+  return guarded([&] {
+    if (count == 0) {
+      return;
+    }
+    auto values = tensors(parameters, count);
+    auto gradients = take_gradients(values);
+    auto buffers = tensors(momenta, count);
+    // The buffers start at zero, which makes the first step like every other.
+    at::_fused_sgd_(values, gradients, buffers, weight_decay, momentum, learning_rate, 0.0, nesterov, false, false);
+  });
+}
+
+const char *retune_deterministic() {
+  return guarded([] {
+    at::globalContext().setDeterministicAlgorithms(true, /*warn_only=*/true);
+    at::globalContext().setDeterministicCuDNN(true);
+    // Filling every new tensor with NaN finds mistakes in libtorch, not in us, and costs time.
+    at::globalContext().setDeterministicFillUninitializedMemory(false);
+  });
+}
+
+} // extern "C"

@@ -1,0 +1,134 @@
+//! Safe functions over `bridge/bridge.cpp`: the few calls into libtorch that tch does not wrap.
+
+use std::ffi::{CStr, c_char};
+use std::os::raw::c_void;
+
+use tch::Tensor;
+
+use crate::{Result, TensorError};
+
+unsafe extern "C" {
+    fn retune_adam(
+        parameters: *const *mut c_void,
+        means: *const *mut c_void,
+        variances: *const *mut c_void,
+        count: usize,
+        step: i64,
+        learning_rate: f64,
+        beta1: f64,
+        beta2: f64,
+        epsilon: f64,
+        weight_decay: f64,
+        decoupled: bool,
+    ) -> *const c_char;
+
+    fn retune_sgd(
+        parameters: *const *mut c_void,
+        momenta: *const *mut c_void,
+        count: usize,
+        learning_rate: f64,
+        momentum: f64,
+        weight_decay: f64,
+        nesterov: bool,
+    ) -> *const c_char;
+
+    fn retune_deterministic() -> *const c_char;
+}
+
+/// The hyperparameters of one step of Adam.
+pub(crate) struct Adam {
+    /// The number of the step, counted from 1.
+    pub step: i64,
+    /// The learning rate.
+    pub learning_rate: f64,
+    /// The decay of the mean and of the variance.
+    pub betas: [f64; 2],
+    /// Added to the standard deviation.
+    pub epsilon: f64,
+    /// The weight decay.
+    pub weight_decay: f64,
+    /// Whether the decay acts on the weights (AdamW) instead of the gradients.
+    pub decoupled: bool,
+}
+
+/// Moves parameters by their gradients as Adam or AdamW, and takes the gradients away.
+pub(crate) fn adam(
+    parameters: &mut [Tensor],
+    means: &mut [Tensor],
+    variances: &mut [Tensor],
+    adam: &Adam,
+) -> Result<()> {
+    same_number(parameters, means)?;
+    same_number(parameters, variances)?;
+    let (values, first, second) = (pointers(parameters), pointers(means), pointers(variances));
+    // SAFETY: the pointers come from exclusively borrowed tensors that outlive the call, and each list has `values.len()` of them.
+    checked(unsafe {
+        retune_adam(
+            values.as_ptr(),
+            first.as_ptr(),
+            second.as_ptr(),
+            values.len(),
+            adam.step,
+            adam.learning_rate,
+            adam.betas[0],
+            adam.betas[1],
+            adam.epsilon,
+            adam.weight_decay,
+            adam.decoupled,
+        )
+    })
+}
+
+/// The hyperparameters of one step of stochastic gradient descent with Nesterov momentum.
+pub(crate) struct Sgd {
+    /// The learning rate.
+    pub learning_rate: f64,
+    /// The momentum.
+    pub momentum: f64,
+    /// The weight decay.
+    pub weight_decay: f64,
+}
+
+/// Moves parameters by their gradients with Nesterov momentum, and takes the gradients away.
+pub(crate) fn sgd(parameters: &mut [Tensor], momenta: &mut [Tensor], sgd: &Sgd) -> Result<()> {
+    same_number(parameters, momenta)?;
+    let (values, buffers) = (pointers(parameters), pointers(momenta));
+    // SAFETY: as in `adam`.
+    checked(unsafe {
+        retune_sgd(
+            values.as_ptr(),
+            buffers.as_ptr(),
+            values.len(),
+            sgd.learning_rate,
+            sgd.momentum,
+            sgd.weight_decay,
+            true,
+        )
+    })
+}
+
+/// Makes libtorch take its deterministic algorithms, for the whole process.
+pub(crate) fn deterministic() -> Result<()> {
+    // SAFETY: takes nothing.
+    checked(unsafe { retune_deterministic() })
+}
+
+fn pointers(tensors: &mut [Tensor]) -> Vec<*mut c_void> {
+    tensors.iter_mut().map(|tensor| tensor.as_mut_ptr().cast()).collect()
+}
+
+fn same_number(parameters: &[Tensor], state: &[Tensor]) -> Result<()> {
+    if parameters.len() == state.len() {
+        return Ok(());
+    }
+    Err(TensorError::failed(format!("{} parameters have {} tensors of optimiser state", parameters.len(), state.len())))
+}
+
+fn checked(error: *const c_char) -> Result<()> {
+    if error.is_null() {
+        return Ok(());
+    }
+    // SAFETY: not null, so it points to the text of this thread's last error, which lives until the next call.
+    let text = unsafe { CStr::from_ptr(error) }.to_string_lossy().into_owned();
+    Err(tch::TchError::Torch(text).into())
+}
