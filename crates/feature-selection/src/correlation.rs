@@ -1,0 +1,187 @@
+//! `correlation`: of columns that repeat one another keeps the one that tells most of the target.
+
+use std::borrow::Cow;
+
+use ndarray::linalg::general_mat_mul;
+use ndarray::{Array2, ArrayView2, s};
+use rayon::prelude::*;
+use retune_spec::feature_selection::{Correlation, CorrelationMethod};
+use retune_stage::{FitContext, Result, Target};
+
+use crate::features::Feature;
+use crate::judge::{Judge, Verdict, best_first, shown};
+use crate::moments::{Moments, dot};
+
+/// Columns of a tile: two tiles make one task, whose result does not depend on who computes it.
+const TILE: usize = 128;
+
+/// Rows of a block: two tiles' blocks stay in a core's cache.
+const BLOCK: usize = 256;
+
+/// Features are visited from the one that tells most of the target (the absolute correlation with a number, the correlation ratio eta with classes;
+/// with `spearman` both of ranks) to the one that tells least, those of `always_keep` first; each is kept unless it correlates above `max` with one
+/// kept before. A constant column correlates with nothing.
+impl Judge for Correlation {
+    fn score_word(&self) -> &'static str {
+        "correlation with the target"
+    }
+
+    fn judge(&self, features: &[Feature], target: &Target, context: &FitContext) -> Result<Vec<Verdict>> {
+        let columns: Vec<Centred> = features.par_iter().map(|feature| centred(&feature.values, self.method)).collect();
+        let told = told(&columns, target, self.method);
+        let pairs = pairs_above(&columns, self.max, context)?;
+        let pinned: Vec<bool> = features.iter().map(|feature| feature.pinned).collect();
+        let rivals = weed(&told, &pinned, &pairs);
+        let verdict = |at: usize| {
+            let reason = rivals[at].map_or_else(
+                || format!("no better column correlates above {}", self.max),
+                |(rival, r)| because(&features[rival], r, told[rival], told[at]),
+            );
+            Verdict { score: told[at], kept: rivals[at].is_none(), reason }
+        };
+        Ok((0..features.len()).map(verdict).collect())
+    }
+}
+
+fn centred(values: &[f64], method: CorrelationMethod) -> Centred<'_> {
+    match method {
+        CorrelationMethod::Pearson => Centred::new(Cow::Borrowed(values)),
+        CorrelationMethod::Spearman => Centred::new(Cow::Owned(mean_ranks(values))),
+    }
+}
+
+/// How much each column tells of the target, from 0 to 1.
+fn told(columns: &[Centred], target: &Target, method: CorrelationMethod) -> Vec<f64> {
+    match target {
+        Target::Values(values) => {
+            let target = centred(values, method);
+            columns.par_iter().map(|column| column.correlation(&target).abs()).collect()
+        }
+        Target::Classes { codes, n_classes } => columns.par_iter().map(|column| column.eta(codes, *n_classes)).collect(),
+    }
+}
+
+/// A column, and what makes its mean 0 and its length 1, so that a product of two is their correlation.
+struct Centred<'a> {
+    values: Cow<'a, [f64]>,
+    mean: f64,
+    /// 0 for a constant column.
+    scale: f64,
+}
+
+impl<'a> Centred<'a> {
+    fn new(values: Cow<'a, [f64]>) -> Self {
+        let Moments { mean, scatter } = Moments::of(&values);
+        let varies = values.iter().any(|value| *value != values[0]) && scatter > 0.0 && scatter.is_finite();
+        Self { values, mean, scale: if varies { scatter.sqrt().recip() } else { 0.0 } }
+    }
+
+    fn correlation(&self, other: &Self) -> f64 {
+        let of = |column: &Self| column.values.iter().map(|value| (value - column.mean) * column.scale).collect::<Vec<_>>();
+        dot(&of(self), &of(other)).clamp(-1.0, 1.0)
+    }
+
+    /// The correlation ratio: the root of the share of the scatter that lies between classes.
+    fn eta(&self, codes: &[u32], n_classes: usize) -> f64 {
+        let mut classes = vec![(0.0, 0.0); n_classes];
+        for (value, &code) in self.values.iter().zip(codes) {
+            let (sum, count) = &mut classes[code as usize];
+            *sum += (value - self.mean) * self.scale;
+            *count += 1.0;
+        }
+        let between = |&(sum, count): &(f64, f64)| if count > 0.0 { sum * sum / count } else { 0.0 };
+        classes.iter().map(between).sum::<f64>().sqrt().min(1.0)
+    }
+}
+
+/// Two columns and their correlation.
+type Pair = (usize, usize, f64);
+
+/// All pairs of columns whose absolute correlation is above `max`.
+fn pairs_above(columns: &[Centred], max: f64, context: &FitContext) -> Result<Vec<Pair>> {
+    let tiles: Vec<&[Centred]> = columns.chunks(TILE).collect();
+    let tasks: Vec<(usize, usize)> = (0..tiles.len()).flat_map(|a| (a..tiles.len()).map(move |b| (a, b))).collect();
+    let found = |&(a, b): &(usize, usize)| {
+        context.progress.check_cancelled()?;
+        let products = products(tiles[a], if a == b { None } else { Some(tiles[b]) });
+        let pair = |((i, j), &r): ((usize, usize), &f64)| (a * TILE + i, b * TILE + j, r.clamp(-1.0, 1.0));
+        Ok(products.indexed_iter().map(pair).filter(|&(i, j, r)| i < j && r.abs() > max).collect::<Vec<_>>())
+    };
+    let found: Vec<Vec<Pair>> = tasks.par_iter().map(found).collect::<Result<_>>()?;
+    Ok(found.concat())
+}
+
+/// The correlations of the columns of one tile with those of another, or with one another: [columns of `left`, columns of `right`].
+fn products(left: &[Centred], right: Option<&[Centred]>) -> Array2<f64> {
+    let n_rows = left.first().map_or(0, |column| column.values.len());
+    let mut products = Array2::zeros((left.len(), right.unwrap_or(left).len()));
+    let mut blocks = [Array2::zeros((left.len(), BLOCK)), Array2::zeros((products.ncols(), BLOCK))];
+    for start in (0..n_rows).step_by(BLOCK) {
+        let end = n_rows.min(start + BLOCK);
+        let [left_block, right_block] = &mut blocks;
+        let left_block = fill(left_block, left, start, end);
+        let right_block = match right {
+            Some(right) => fill(right_block, right, start, end),
+            None => left_block,
+        };
+        general_mat_mul(1.0, &left_block, &right_block.t(), 1.0, &mut products);
+    }
+    products
+}
+
+/// Rows `start` to `end` of the columns, centred and scaled: [columns, rows].
+fn fill<'b>(block: &'b mut Array2<f64>, columns: &[Centred], start: usize, end: usize) -> ArrayView2<'b, f64> {
+    for (column, mut cells) in columns.iter().zip(block.rows_mut()) {
+        for (cell, value) in cells.iter_mut().zip(&column.values[start..end]) {
+            *cell = (value - column.mean) * column.scale;
+        }
+    }
+    block.slice(s![.., ..end - start])
+}
+
+/// Gives each column that is dropped the kept one that it correlates with, and how much.
+fn weed(told: &[f64], pinned: &[bool], pairs: &[Pair]) -> Vec<Option<(usize, f64)>> {
+    let mut near = vec![Vec::new(); told.len()];
+    for &(a, b, r) in pairs {
+        near[a].push((b, r));
+        near[b].push((a, r));
+    }
+    let mut order = best_first(told);
+    order.sort_by_key(|&at| !pinned[at]);
+    let mut rivals = vec![None; told.len()];
+    let mut visited = pinned.to_vec();
+    for at in order {
+        visited[at] = true;
+        if rivals[at].is_none() {
+            for &(other, r) in near[at].iter().filter(|(other, _)| !visited[*other]) {
+                rivals[other].get_or_insert((at, r));
+            }
+        }
+    }
+    rivals
+}
+
+fn because(rival: &Feature, r: f64, told_by_rival: f64, told: f64) -> String {
+    let (best, own) = (shown(told_by_rival), shown(told));
+    let which = match told_by_rival.total_cmp(&told) {
+        _ if rival.pinned => "which is listed under `always_keep`".to_owned(),
+        std::cmp::Ordering::Greater if best != own => format!("which tells more of the target ({best} > {own})"),
+        std::cmp::Ordering::Greater => format!("which tells slightly more of the target (both {best})"),
+        _ => format!("which comes before it and tells as much of the target ({best})"),
+    };
+    format!("correlates {} with `{}`, {which}", shown(r), rival.name)
+}
+
+/// Ranks from 1; equal values share the mean of theirs.
+fn mean_ranks(values: &[f64]) -> Vec<f64> {
+    let mut order: Vec<usize> = (0..values.len()).collect();
+    order.sort_unstable_by(|&a, &b| values[a].total_cmp(&values[b]));
+    let mut ranks = vec![0.0; values.len()];
+    let mut start = 0;
+    for equal in order.chunk_by(|&a, &b| values[a] == values[b]) {
+        let rank = start as f64 + (equal.len() as f64 + 1.0) / 2.0;
+        equal.iter().for_each(|&row| ranks[row] = rank);
+        start += equal.len();
+    }
+    ranks
+}

@@ -1,0 +1,200 @@
+//! Searches, end to end: no leak, no lost trial, the same bits after a crash.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::any::Any;
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use polars::prelude::*;
+use retune_model_selection::ModelSelectionStage;
+use retune_stage::{
+    Field, Fit, FitContext, Fitted, Kind, Level, Progress, Result, Rows, SaveDir, Schema as Columns, Seed, Silent, Stage,
+    StageError, StageReport, Table, Target, Upstream,
+};
+use serde_json::{Value, json};
+
+/// The mean of the target by level, without cross-fitting: what leaks when it is fitted once for all folds.
+struct NaiveTargetEncode;
+
+struct FittedNaive {
+    means: HashMap<String, f64>,
+    input: Columns,
+}
+
+impl Stage for NaiveTargetEncode {
+    fn check(&self, _input: &Columns) -> Result<(), Vec<StageError>> {
+        Ok(())
+    }
+
+    fn fit(&self, train: Rows, _context: &FitContext) -> Result<Fit> {
+        let table = train.table()?;
+        let Target::Classes { codes, .. } = table.target()? else { panic!("labels are expected") };
+        let mut sums: HashMap<String, (f64, f64)> = HashMap::new();
+        for (level, code) in table.strings("id")?.iter().zip(codes) {
+            let sum = sums.entry(level.unwrap_or_default().to_owned()).or_default();
+            *sum = (sum.0 + f64::from(code), sum.1 + 1.0);
+        }
+        let means = sums.into_iter().map(|(level, (sum, n))| (level, sum / n)).collect();
+        let fitted = FittedNaive { means, input: train.schema().clone() };
+        let train = fitted.apply(train)?;
+        Ok(Fit { fitted: Box::new(fitted), train, report: StageReport::default() })
+    }
+}
+
+impl Fitted for FittedNaive {
+    fn kind(&self) -> &'static str {
+        "naive"
+    }
+    fn input(&self) -> &Columns {
+        &self.input
+    }
+    fn output(&self) -> &Columns {
+        &self.input
+    }
+    fn apply(&self, rows: Rows) -> Result<Rows> {
+        let table = rows.table()?;
+        let encoded: Vec<f64> =
+            table.strings("id")?.iter().map(|level| self.means.get(level.unwrap_or_default()).copied().unwrap_or(0.5)).collect();
+        let column = Column::new("id".into(), encoded);
+        Ok(Rows::Table(table.replace(&["id".to_owned()], vec![(Field::feature("id", Kind::Numeric), column)])?))
+    }
+    fn save(&self, _dir: &SaveDir) -> Result<()> {
+        Ok(())
+    }
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+fn stage(spec: Value) -> ModelSelectionStage {
+    ModelSelectionStage(serde_json::from_value(spec).unwrap())
+}
+
+fn search(stage: &ModelSelectionStage, upstream: &Upstream, train: Rows, work: Option<&Path>, progress: &dyn Progress) -> Result<Fit> {
+    let context = FitContext { upstream: Some(upstream), work, progress, threads: 2, ..FitContext::plain(1) };
+    stage.fit(train, &context)
+}
+
+fn alone(table: &Table) -> Upstream {
+    Upstream { train: Rows::Table(table.clone()), stages: Vec::new(), kinds: Vec::new(), seed: Seed(1) }
+}
+
+fn score_of(fit: &Fit) -> f64 {
+    fit.report.details["leaderboard"][0]["mean"].as_f64().unwrap()
+}
+
+#[test]
+fn a_planted_leak_is_not_seen() {
+    // Random ids of three rows each, and labels that nothing tells.
+    let n: usize = 600;
+    let ids: Vec<String> = (0..n).map(|row| format!("id{}", (row * 7919) % 200)).collect();
+    let label = |row: usize| if Seed(3).derive(&row.to_string()).0.is_multiple_of(2) { "no" } else { "yes" };
+    let labels: Vec<String> = (0..n).map(|row| label(row).to_owned()).collect();
+    let raw = retune_testing::table([("id", ids.into()), ("y", labels.into())]).target("y").build();
+
+    let stage = stage(json!({ "metric": "accuracy", "folds": 5, "candidates": [{ "logistic_regression": {} }] }));
+    let fitted_once = NaiveTargetEncode.fit(Rows::Table(raw.clone()), &FitContext::plain(0)).unwrap().train;
+
+    // What a careless tool does: the chain sees all rows, then the folds are cut.
+    let careless = alone(fitted_once.table().unwrap());
+    let leaked = score_of(&search(&stage, &careless, fitted_once.clone(), None, &Silent).unwrap());
+
+    let ours = Upstream {
+        train: Rows::Table(raw),
+        stages: vec![Box::new(NaiveTargetEncode)],
+        kinds: vec!["preprocessing"],
+        seed: Seed(1),
+    };
+    let honest = score_of(&search(&stage, &ours, fitted_once, None, &Silent).unwrap());
+
+    assert!(leaked > 0.7, "the leak must be there to be missed: {leaked}");
+    assert!((honest - 0.5).abs() < 0.07, "{honest} is not chance");
+}
+
+fn two_families() -> ModelSelectionStage {
+    stage(json!({
+        "metric": "f1_macro",
+        "folds": 4,
+        "search": { "sampler": "random", "trials": 6, "pruner": "median" },
+        "candidates": [
+            { "logistic_regression": { "l2": { "log_uniform": [1e-3, 1e5] } } },
+            { "gradient_boosting": { "trees": 20, "early_stopping": 5, "leaves": { "int": [3, 8] }, "min_rows": 5 } },
+        ],
+    }))
+}
+
+/// Asks to stop once so many trials were told.
+struct StopAfter {
+    trials: usize,
+    told: AtomicUsize,
+}
+
+impl Progress for StopAfter {
+    fn update(&self, phase: &str, done: u64, _total: Option<u64>) {
+        if phase == "trials" {
+            self.told.store(done as usize, Ordering::SeqCst);
+        }
+    }
+    fn message(&self, _level: Level, _text: &str) {}
+    fn cancelled(&self) -> bool {
+        self.told.load(Ordering::SeqCst) >= self.trials
+    }
+}
+
+#[test]
+fn an_interrupted_search_ends_with_the_same_bits() {
+    let table = retune_testing::classification(160, 4, 3, 5);
+    let (upstream, stage) = (alone(&table), two_families());
+    let whole = search(&stage, &upstream, Rows::Table(table.clone()), None, &Silent).unwrap();
+    for stop_after in [1, 3, 5] {
+        let work = tempfile::tempdir().unwrap();
+        let stop = StopAfter { trials: stop_after, told: AtomicUsize::new(0) };
+        let stopped = search(&stage, &upstream, Rows::Table(table.clone()), Some(work.path()), &stop);
+        assert!(stopped.is_err());
+        let ledger = std::fs::read_to_string(work.path().join("trials.jsonl")).unwrap();
+        assert_eq!(ledger.lines().count(), stop_after);
+        let resumed = search(&stage, &upstream, Rows::Table(table.clone()), Some(work.path()), &Silent).unwrap();
+        assert_eq!(resumed.report.details, whole.report.details);
+    }
+}
+
+#[test]
+fn a_ledger_of_another_search_is_not_believed() {
+    let table = retune_testing::classification(160, 4, 3, 5);
+    let (upstream, stage) = (alone(&table), two_families());
+    let work = tempfile::tempdir().unwrap();
+    let foreign = json!({ "number": 0, "candidate": 0, "family": "mlp", "values": { "l2": 1 }, "outcome": { "status": "finished", "scores": [1.0], "rounds": [null] } });
+    std::fs::write(work.path().join("trials.jsonl"), format!("{foreign}\n")).unwrap();
+    let whole = search(&stage, &upstream, Rows::Table(table.clone()), None, &Silent).unwrap();
+    let ours = search(&stage, &upstream, Rows::Table(table), Some(work.path()), &Silent).unwrap();
+    assert_eq!(ours.report.details, whole.report.details);
+}
+
+#[test]
+fn a_failed_trial_is_recorded_and_the_search_goes_on() {
+    let table = retune_testing::classification(120, 3, 2, 1);
+    // The rate makes the network diverge.
+    let stage = stage(json!({
+        "folds": 3,
+        "search": { "sampler": "grid", "trials": 10 },
+        "candidates": [
+            { "mlp": { "hidden": [8], "epochs": 30, "optimizer": "sgd", "learning_rate": { "choice": [100.0] }, "early_stopping": 0 } },
+            { "logistic_regression": {} },
+        ],
+    }));
+    let fit = search(&stage, &alone(&table), Rows::Table(table), None, &Silent).unwrap();
+    let board = fit.report.details["leaderboard"].as_array().unwrap();
+    assert_eq!(board[0]["family"], "logistic_regression");
+    assert_eq!(board.len(), 2);
+}
+
+#[test]
+fn when_all_trials_fail_the_reasons_are_told() {
+    let table = retune_testing::classification(60, 2, 2, 1);
+    let stage = stage(json!({ "folds": 3, "candidates": [{ "ridge": {} }] }));
+    let Err(mistakes) = stage.check(table.schema()) else { panic!("ridge cannot learn labels") };
+    assert_eq!(mistakes[0].message, "`ridge` cannot learn a classification");
+    let error = search(&stage, &alone(&table), Rows::Table(table), None, &Silent).err().unwrap();
+    assert!(error.message.starts_with("no trial could be finished; the commonest reasons:\n  1 of 1: ridge: "), "{}", error.message);
+}

@@ -1,0 +1,79 @@
+//! `min_max_scale`.
+
+use rayon::prelude::*;
+use retune_spec::preprocessing::MinMaxScale;
+use retune_stage::{FitContext, Kind, Result, StageError};
+use serde::{Deserialize, Serialize};
+
+use crate::frame::Frame;
+use crate::outline::Outline;
+use crate::stats::present;
+use crate::step::{ApplyStep, FitStep, Learnt, counted};
+
+/// What each column is multiplied by, and what is added then.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct FittedMinMaxScale {
+    columns: Vec<String>,
+    scales: Vec<ColumnScale>,
+    /// The range that values are clipped to, where they are.
+    clip: Option<[f64; 2]>,
+}
+
+#[derive(Clone, Copy, Serialize, Deserialize)]
+struct ColumnScale {
+    factor: f64,
+    offset: f64,
+}
+
+impl FitStep for MinMaxScale {
+    type Fitted = FittedMinMaxScale;
+    const KINDS: &'static [Kind] = &[Kind::Numeric, Kind::Boolean];
+
+    fn check(&self, columns: &[String], outline: &mut Outline) -> Result<()> {
+        let [low, high] = self.range;
+        if low >= high {
+            return Err(StageError::data(format!("`range: [{low}, {high}]` is empty")).help("the first number must be below the second"));
+        }
+        outline.set_kind(columns, Kind::Numeric);
+        Ok(())
+    }
+
+    fn fit(&self, frame: &Frame, columns: &[String], _context: &FitContext) -> Result<Learnt<FittedMinMaxScale>> {
+        let learn = |name: &String| learn(name, &frame.numeric(name)?, self.range);
+        let scales = columns.par_iter().map(learn).collect::<Result<_>>()?;
+        let fitted = FittedMinMaxScale { columns: columns.to_vec(), scales, clip: self.clip.then_some(self.range) };
+        Learnt::applied(fitted, frame, format!("scaled {}", counted(columns.len(), "column")))
+    }
+}
+
+impl ApplyStep for FittedMinMaxScale {
+    fn dense_columns(&self) -> &[String] {
+        &self.columns
+    }
+
+    fn apply(&self, frame: &Frame) -> Result<Frame> {
+        frame.map(&self.columns, |index, values| {
+            let ColumnScale { factor, offset } = self.scales[index];
+            values.iter_mut().for_each(|value| *value = *value * factor + offset);
+            if let Some([low, high]) = self.clip {
+                values.iter_mut().for_each(|value| *value = value.clamp(low, high));
+            }
+            Ok(())
+        })
+    }
+}
+
+fn learn(name: &str, values: &[f64], [low, high]: [f64; 2]) -> Result<ColumnScale> {
+    let bounds = present(values).map(|value| (value, value)).reduce(|(least, most), (value, _)| (least.min(value), most.max(value)));
+    // A column without values stays as it is.
+    let Some((least, most)) = bounds else { return Ok(ColumnScale { factor: 1.0, offset: 0.0 }) };
+    let width = most - least;
+    if !width.is_finite() {
+        return Err(StageError::data(format!("the values of column `{name}` are too far apart to scale"))
+            .help("put `log1p` or `clip_outliers` before"));
+    }
+    // A constant column becomes the lower end of the range (as in scikit-learn, down to the bound below which a width counts as none).
+    let width = if width < 10.0 * f64::EPSILON { 1.0 } else { width };
+    let factor = (high - low) / width;
+    Ok(ColumnScale { factor, offset: low - least * factor })
+}

@@ -1,0 +1,256 @@
+//! `target_encode`.
+
+use polars::prelude::Column;
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
+use retune_spec::preprocessing::{Smooth, TargetEncode};
+use retune_stage::{Field, FitContext, Kind, Result, Role, StageError, Target, Task};
+use serde::{Deserialize, Serialize};
+
+use crate::frame::{Frame, Names, numeric_column};
+use crate::levels::Levels;
+use crate::outline::Outline;
+use crate::stats::moments;
+use crate::step::{ApplyStep, FitStep, Learnt, counted};
+
+/// What each level of each column is replaced by.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct FittedTargetEncode {
+    columns: Vec<String>,
+    encodings: Vec<Encoding>,
+    /// The overall mean of each quantity, which a level never seen is replaced by.
+    means: Vec<f64>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Encoding {
+    levels: Levels,
+    /// A new column for each quantity.
+    names: Vec<String>,
+    /// For each quantity, the value of each level.
+    values: Vec<Vec<f64>>,
+}
+
+impl FitStep for TargetEncode {
+    type Fitted = FittedTargetEncode;
+    const KINDS: &'static [Kind] = &[Kind::Categorical, Kind::Boolean, Kind::Text];
+
+    fn check(&self, columns: &[String], outline: &mut Outline) -> Result<()> {
+        if outline.schema().of_role(Role::Target).is_none() {
+            return Err(StageError::data("the rows have no target to encode by"));
+        }
+        let task = outline.schema().task.clone();
+        outline.remove(columns);
+        for name in columns {
+            match &task {
+                None => outline.add_open(&format!("{name}_"), Kind::Numeric),
+                Some(task) => suffixes(task).into_iter().try_for_each(|suffix| outline.add(format!("{name}_{suffix}"), Kind::Numeric))?,
+            }
+        }
+        Ok(())
+    }
+
+    fn fit(&self, frame: &Frame, columns: &[String], context: &FitContext) -> Result<Learnt<FittedTargetEncode>> {
+        let task = frame.table.schema().task.as_ref().ok_or_else(|| StageError::data("the task of the target is not known"))?;
+        let (target, quantities) = quantities(frame)?;
+        if columns.is_empty() {
+            let fitted = FittedTargetEncode { columns: Vec::new(), encodings: Vec::new(), means: Vec::new() };
+            return Learnt::applied(fitted, frame, "encoded no column".to_owned());
+        }
+        if frame.n_rows() < self.folds {
+            return Err(StageError::data(format!("{} folds need at least {} training rows; there are {}", self.folds, self.folds, frame.n_rows()))
+                .help("lower `folds`"));
+        }
+        let folds = folds(&target, self.folds, context.seed.0);
+        let everyone = vec![true; frame.n_rows()];
+        let mut taken = Names::of(frame);
+        let names: Vec<Vec<String>> = columns
+            .iter()
+            .map(|name| suffixes(task).into_iter().map(|suffix| taken.fresh(format!("{name}_{suffix}"))).collect())
+            .collect();
+
+        let learn = |(name, names): (&String, &Vec<String>)| {
+            let (levels, codes) = Levels::learn(&frame.levels(name)?);
+            let encode = |quantity: &Vec<f64>, rows: &[bool]| encode(&codes, levels.len(), quantity, rows, self.smooth);
+            let values = quantities.iter().map(|quantity| encode(quantity, &everyone).0).collect();
+            let train = quantities.iter().map(|quantity| cross_fit(&codes, &folds, self.folds, |rows| encode(quantity, rows).0));
+            let train = new_columns(frame, name, names, train.collect())?;
+            Ok((Encoding { levels, names: names.clone(), values }, (name.clone(), train)))
+        };
+        let learned: Vec<_> = columns.par_iter().zip(&names).map(learn).collect::<Result<_>>()?;
+        let (encodings, train): (Vec<Encoding>, Vec<_>) = learned.into_iter().unzip();
+        let means = quantities.iter().map(|quantity| moments(quantity).map_or(0.0, |(_, mean, _)| mean)).collect();
+        let n_levels: usize = encodings.iter().map(|encoding| encoding.levels.len()).sum();
+        let text = format!("encoded {} of {} by the target, training rows over {} folds", counted(columns.len(), "column"), counted(n_levels, "level"), self.folds);
+        let fitted = FittedTargetEncode { columns: columns.to_vec(), encodings, means };
+        Ok(Learnt { fitted, train: frame.replace(train)?, text })
+    }
+}
+
+impl ApplyStep for FittedTargetEncode {
+    fn dense_columns(&self) -> &[String] {
+        &self.columns
+    }
+
+    fn apply(&self, frame: &Frame) -> Result<Frame> {
+        let replace = |(name, encoding): (&String, &Encoding)| {
+            let codes = encoding.levels.encode(&frame.levels(name)?);
+            let column = |(values, mean): (&Vec<f64>, &f64)| {
+                codes.iter().map(|code| code.and_then(|code| values.get(code as usize)).copied().unwrap_or(*mean)).collect()
+            };
+            let columns = encoding.values.iter().zip(&self.means).map(column).collect();
+            Ok((name.clone(), new_columns(frame, name, &encoding.names, columns)?))
+        };
+        frame.replace(self.columns.par_iter().zip(&self.encodings).map(replace).collect::<Result<_>>()?)
+    }
+}
+
+/// How the new columns of a column are called: for two labels or a number `target`, for more labels theirs.
+fn suffixes(task: &Task) -> Vec<String> {
+    match task {
+        Task::Classification { labels } if labels.len() > 2 => labels.clone(),
+        _ => vec!["target".to_owned()],
+    }
+}
+
+/// The target, and the quantities whose means are taken: the target itself, whether it is the second of two labels, or whether it is each of more.
+fn quantities(frame: &Frame) -> Result<(Target, Vec<Vec<f64>>)> {
+    let target = frame.table.target()?;
+    let is = |codes: &[u32], label: u32| codes.iter().map(|&code| f64::from(u8::from(code == label))).collect();
+    let quantities = match &target {
+        Target::Values(values) => match values.iter().position(|value| value.is_nan()) {
+            None => vec![values.clone()],
+            Some(row) => return Err(StageError::data(format!("the target has no value in row {}", frame.table.row_number(row)))),
+        },
+        Target::Classes { codes, n_classes } if *n_classes > 2 => (0..*n_classes as u32).map(|label| is(codes, label)).collect(),
+        Target::Classes { codes, .. } => vec![is(codes, 1)],
+    };
+    Ok((target, quantities))
+}
+
+/// The fold of each row: random, with every label spread evenly.
+fn folds(target: &Target, n_folds: usize, seed: u64) -> Vec<usize> {
+    let mut rows: Vec<usize> = (0..target.len()).collect();
+    rows.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
+    if let Target::Classes { codes, .. } = target {
+        rows.sort_by_key(|&row| codes[row]);
+    }
+    let mut folds = vec![0; rows.len()];
+    rows.iter().enumerate().for_each(|(place, &row)| folds[row] = place % n_folds);
+    folds
+}
+
+/// Each row's value as learned from the rows of the other folds.
+fn cross_fit(codes: &[u32], folds: &[usize], n_folds: usize, learn: impl Fn(&[bool]) -> Vec<f64>) -> Vec<f64> {
+    let mut values = vec![0.0; codes.len()];
+    for fold in 0..n_folds {
+        let others: Vec<bool> = folds.iter().map(|&other| other != fold).collect();
+        let learned = learn(&others);
+        for (row, value) in values.iter_mut().enumerate().filter(|(row, _)| folds[*row] == fold) {
+            *value = learned[codes[row] as usize];
+        }
+    }
+    values
+}
+
+/// The value of each level, learned from some rows, and the mean over those: as scikit-learn's `TargetEncoder`.
+fn encode(codes: &[u32], n_levels: usize, quantity: &[f64], rows: &[bool], smooth: Smooth) -> (Vec<f64>, f64) {
+    let chosen = || codes.iter().zip(quantity).zip(rows).filter(|(_, chosen)| **chosen).map(|((code, value), _)| (*code as usize, *value));
+    let (mut counts, mut sums) = (vec![0.0; n_levels], vec![0.0; n_levels]);
+    for (code, value) in chosen() {
+        counts[code] += 1.0;
+        sums[code] += value;
+    }
+    let n: f64 = counts.iter().sum();
+    let mean = sums.iter().sum::<f64>() / n.max(1.0);
+    let values = match smooth {
+        Smooth::Rows(weight) => {
+            let value = |(sum, count): (&f64, &f64)| if count + weight == 0.0 { mean } else { (sum + weight * mean) / (count + weight) };
+            sums.iter().zip(&counts).map(value).collect()
+        }
+        Smooth::Auto(_) => {
+            let variance = chosen().map(|(_, value)| (value - mean).powi(2)).sum::<f64>() / n.max(1.0);
+            let mut squares = vec![0.0; n_levels];
+            for (code, value) in chosen() {
+                squares[code] += (value - sums[code] / counts[code]).powi(2);
+            }
+            let value = |level: usize| {
+                let count: f64 = counts[level];
+                let weight = variance * count / (variance * count + squares[level] / count);
+                // Without rows, or without any spread, there is nothing to say about the level.
+                if weight.is_nan() { mean } else { weight * (sums[level] / count) + (1.0 - weight) * mean }
+            };
+            (0..n_levels).map(value).collect()
+        }
+    };
+    (values, mean)
+}
+
+fn new_columns(frame: &Frame, name: &str, names: &[String], values: Vec<Vec<f64>>) -> Result<Vec<(Field, Column)>> {
+    let origin = frame.field(name)?.origin();
+    let column = |(name, values): (&String, Vec<f64>)| (Field::derived(name, Kind::Numeric, origin), numeric_column(name, values));
+    Ok(names.iter().zip(values).map(column).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+    use super::*;
+    use polars::prelude::{NewChunkedArray, StringChunked};
+    use serde_json::Value;
+
+    // Expected values from TargetEncoder.fit_transform of scikit-learn with the same folds (tests/reference/preprocessing.py).
+    #[test]
+    fn training_rows_are_encoded_as_by_scikit_learn() {
+        let cases: Vec<Value> = serde_json::from_str(include_str!("../tests/fixtures/preprocessing.json")).unwrap();
+        let mut n_checked = 0;
+        for case in cases.iter().filter(|case| case["folds"].is_array()) {
+            let step: TargetEncode = serde_json::from_value(case["step"]["target_encode"].clone()).unwrap();
+            let folds: Vec<usize> = serde_json::from_value(case["folds"].clone()).unwrap();
+            for (name, column) in case["train"].as_object().unwrap() {
+                let values: Vec<Option<&str>> = column.as_array().unwrap().iter().map(Value::as_str).collect();
+                let (levels, codes) = Levels::learn(&StringChunked::from_slice_options("x".into(), &values));
+                for (suffix, quantity) in target_quantities(&case["target"]) {
+                    let expected = case["expected"]["train"][format!("{name}_{suffix}")].as_array().unwrap();
+                    let learn = |rows: &[bool]| encode(&codes, levels.len(), &quantity, rows, step.smooth).0;
+                    let ours = cross_fit(&codes, &folds, step.folds, learn);
+                    for (ours, theirs) in ours.iter().zip(expected) {
+                        assert!((ours - theirs.as_f64().unwrap()).abs() < 1e-9, "{}: {ours} against {theirs}", case["name"]);
+                    }
+                    n_checked += 1;
+                }
+            }
+        }
+        assert_eq!(n_checked, 2 * 3 * (1 + 1 + 3));
+    }
+
+    fn target_quantities(target: &Value) -> Vec<(String, Vec<f64>)> {
+        let target = target.as_array().unwrap();
+        if target[0].is_number() {
+            return vec![("target".to_owned(), target.iter().map(|value| value.as_f64().unwrap()).collect())];
+        }
+        let mut labels: Vec<&str> = target.iter().map(|value| value.as_str().unwrap()).collect();
+        labels.sort_unstable();
+        labels.dedup();
+        let is = |label: &str| target.iter().map(|value| f64::from(u8::from(value == label))).collect();
+        match labels.as_slice() {
+            [_, second] => vec![("target".to_owned(), is(second))],
+            labels => labels.iter().map(|label| ((*label).to_owned(), is(label))).collect(),
+        }
+    }
+
+    #[test]
+    fn folds_spread_every_label() {
+        let codes: Vec<u32> = (0..103).map(|row| u32::from(row % 10 == 0)).collect();
+        let target = Target::Classes { codes: codes.clone(), n_classes: 2 };
+        let folds = folds(&target, 5, 7);
+        for fold in 0..5 {
+            let of_fold = |label: u32| codes.iter().zip(&folds).filter(|(code, other)| **code == label && **other == fold).count();
+            assert!((18..=19).contains(&of_fold(0)) && (2..=3).contains(&of_fold(1)), "fold {fold}: {} {}", of_fold(0), of_fold(1));
+        }
+        assert_ne!(folds, super::folds(&target, 5, 8));
+    }
+}

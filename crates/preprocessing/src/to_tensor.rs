@@ -1,0 +1,40 @@
+//! `to_tensor`.
+
+use retune_spec::preprocessing::ToTensor;
+use retune_stage::{FitContext, Kind, Result};
+use serde::{Deserialize, Serialize};
+
+use crate::frame::Frame;
+use crate::outline::Outline;
+use crate::step::{ApplyStep, FitStep, Learnt, counted};
+
+/// Nothing is learned; the stage makes the tensors of what leaves its last step.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct FittedToTensor {}
+
+impl FitStep for ToTensor {
+    type Fitted = FittedToTensor;
+    const KINDS: &'static [Kind] = &Kind::ALL;
+    const SPARSE: bool = true;
+
+    fn check(&self, _columns: &[String], outline: &mut Outline) -> Result<()> {
+        let names: Vec<String> = outline.schema().features().map(|field| field.name.clone()).collect();
+        let refused = outline.require("to_tensor", &[Kind::Numeric, Kind::Boolean], &names).err().and_then(|errors| errors.into_iter().next());
+        refused.map_or(Ok(()), Err)
+    }
+
+    fn fit(&self, frame: &Frame, _columns: &[String], _context: &FitContext) -> Result<Learnt<FittedToTensor>> {
+        let text = format!("made a tensor of {}", counted(frame.n_features(), "column"));
+        Learnt::applied(FittedToTensor {}, frame, text)
+    }
+}
+
+impl ApplyStep for FittedToTensor {
+    fn dense_columns(&self) -> &[String] {
+        &[]
+    }
+
+    fn apply(&self, frame: &Frame) -> Result<Frame> {
+        Ok(frame.clone())
+    }
+}
