@@ -1,0 +1,305 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Fine-tunes models from a YAML file: preprocessing, feature selection, model selection and fine-tuning in one cached, leak-proof run.
+#[derive(Debug, Parser)]
+#[command(name = "retune", version, about, arg_required_else_help = true, max_term_width = 110, after_help = EXIT_CODES)]
+pub struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 done; 2 usage; 3 pipeline invalid; 4 data invalid; 5 a stage failed; 6 goal not met or tuned model refused,\nwhere the pipeline says `required: true`; 130/143 interrupted.";
+
+/// Commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a pipeline: what is in the store is taken from there.
+    Run(Run),
+    /// Check a pipeline: every mistake at once, no row is read.
+    Validate(Validate),
+    /// Show what would run and why; runs nothing.
+    Plan(Plan),
+    /// Show which part of a stage's cache key changed.
+    Why(Why),
+    /// Draw what depends on what.
+    Graph(Graph),
+    /// Write a pipeline from a look at the data.
+    Init(Init),
+    /// List, describe, fit and apply single stages.
+    #[command(subcommand)]
+    Stage(Stage),
+    /// Predict rows with a model that a run left.
+    Predict(Predict),
+    /// Score a model on rows that have the target.
+    Evaluate(Evaluate),
+    /// Show what a run left.
+    Show(Show),
+    /// Print the JSON Schema of pipelines, or the reference of the language.
+    Schema(Schema),
+}
+
+/// What every command that reads a pipeline takes.
+#[derive(Args, Clone, Debug)]
+pub struct PipelineArguments {
+    /// The pipeline file.
+    pub pipeline: PathBuf,
+    /// Give a parameter of the pipeline another value.
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = name_and_value)]
+    pub set: Vec<(String, String)>,
+}
+
+/// Which part of a pipeline, and where tensors are computed.
+#[derive(Args, Clone, Debug)]
+pub struct ChoiceArguments {
+    /// This stage and what it needs.
+    #[arg(long, value_name = "ID", group = "choice")]
+    pub only: Option<String>,
+    /// This stage and everything after it anew; what comes before it as needed.
+    #[arg(long, value_name = "ID", group = "choice")]
+    pub from: Option<String>,
+    /// Everything but what comes after this stage.
+    #[arg(long, value_name = "ID", group = "choice")]
+    pub until: Option<String>,
+    /// Run although the result is in the store.
+    #[arg(long)]
+    pub force: bool,
+    /// Where tensors are computed: `auto`, `cpu` or `cuda:N`. `auto` is the processor.
+    #[arg(long, default_value = "auto")]
+    pub device: String,
+}
+
+/// `retune run`.
+#[derive(Args, Debug)]
+pub struct Run {
+    /// The pipeline.
+    #[command(flatten)]
+    pub pipeline: PipelineArguments,
+    /// Which part.
+    #[command(flatten)]
+    pub choice: ChoiceArguments,
+    /// How many stages may run side by side.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub jobs: u16,
+    /// The folder that runs are left in; by default `runs`.
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// How progress is shown on standard error.
+    #[arg(long, value_enum, default_value_t = ProgressStyle::Auto)]
+    pub progress: ProgressStyle,
+}
+
+/// How progress is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ProgressStyle {
+    /// Bars on a terminal, lines elsewhere.
+    Auto,
+    /// Bars.
+    Bars,
+    /// A line for each thing that happens.
+    Lines,
+    /// JSON lines.
+    Json,
+    /// Nothing.
+    None,
+}
+
+/// `retune validate`.
+#[derive(Args, Debug)]
+pub struct Validate {
+    /// The pipeline.
+    #[command(flatten)]
+    pub pipeline: PipelineArguments,
+}
+
+/// `retune plan`.
+#[derive(Args, Debug)]
+pub struct Plan {
+    /// The pipeline.
+    #[command(flatten)]
+    pub pipeline: PipelineArguments,
+    /// Which part.
+    #[command(flatten)]
+    pub choice: ChoiceArguments,
+}
+
+/// `retune why`.
+#[derive(Args, Debug)]
+pub struct Why {
+    /// The pipeline.
+    #[command(flatten)]
+    pub pipeline: PipelineArguments,
+    /// The stage's id.
+    pub stage: String,
+    /// Where tensors are computed: `auto`, `cpu` or `cuda:N`.
+    #[arg(long, default_value = "auto")]
+    pub device: String,
+}
+
+/// `retune graph`.
+#[derive(Args, Debug)]
+pub struct Graph {
+    /// The pipeline.
+    #[command(flatten)]
+    pub pipeline: PipelineArguments,
+    /// The language of the drawing.
+    #[arg(long, value_enum, default_value_t = GraphFormat::Mermaid)]
+    pub format: GraphFormat,
+}
+
+/// The language of a drawing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum GraphFormat {
+    /// Mermaid, as Markdown viewers draw it.
+    Mermaid,
+    /// Graphviz.
+    Dot,
+}
+
+/// `retune init`.
+#[derive(Args, Debug)]
+pub struct Init {
+    /// The data file.
+    pub data: PathBuf,
+    /// The column to predict.
+    #[arg(long, value_name = "COLUMN")]
+    pub target: String,
+    /// The file to write; by default `NAME.yaml` after the data file. `-` is standard output.
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Replace a file that exists.
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// `retune stage`.
+#[derive(Debug, Subcommand)]
+pub enum Stage {
+    /// List the kinds of stages, their steps and model families.
+    List,
+    /// Describe a stage, a step or a model family: every key with its default.
+    Describe {
+        /// The name, such as `impute` or `gradient_boosting`.
+        name: String,
+    },
+    /// Fit one stage of a pipeline (`PIPELINE#ID`), or one stage file on one table.
+    Fit(StageFit),
+    /// Take rows through a fitted stage.
+    Apply(StageApply),
+}
+
+/// `retune stage fit`.
+#[derive(Args, Debug)]
+pub struct StageFit {
+    /// `PIPELINE#ID`, or the kind of the stage: `preprocessing`, `feature-selection`, `model-selection`.
+    pub name: String,
+    /// The file with what follows `with:`.
+    #[arg(long, value_name = "FILE")]
+    pub with: Option<PathBuf>,
+    /// The training rows.
+    #[arg(long, value_name = "DATA")]
+    pub input: Option<PathBuf>,
+    /// The column to predict.
+    #[arg(long, value_name = "COLUMN")]
+    pub target: Option<String>,
+    /// What randomness is derived from.
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// The folder that the fitted stage is written to; it must not exist.
+    #[arg(long, value_name = "DIR")]
+    pub output: PathBuf,
+    /// Give a parameter of the pipeline another value.
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = name_and_value)]
+    pub set: Vec<(String, String)>,
+    /// Where tensors are computed: `auto`, `cpu` or `cuda:N`.
+    #[arg(long, default_value = "auto")]
+    pub device: String,
+}
+
+/// `retune stage apply`.
+#[derive(Args, Debug)]
+pub struct StageApply {
+    /// The folder of a fitted stage or of a bundle.
+    pub stage: PathBuf,
+    /// The rows.
+    #[arg(long, value_name = "DATA", required = true, num_args = 1..)]
+    pub input: Vec<PathBuf>,
+    /// The file to write: csv, parquet, arrow or jsonl by its ending.
+    #[arg(long, value_name = "FILE")]
+    pub output: PathBuf,
+}
+
+/// `retune predict`.
+#[derive(Args, Debug)]
+pub struct Predict {
+    /// A bundle (`model/`), or the run that it lies in.
+    pub model: PathBuf,
+    /// The rows.
+    #[arg(long, value_name = "DATA", required = true, num_args = 1..)]
+    pub input: Vec<PathBuf>,
+    /// The file to write: csv, parquet, arrow or jsonl by its ending.
+    #[arg(long, value_name = "FILE")]
+    pub output: PathBuf,
+}
+
+/// `retune evaluate`.
+#[derive(Args, Debug)]
+pub struct Evaluate {
+    /// A bundle (`model/`), or the run that it lies in.
+    pub model: PathBuf,
+    /// The rows, with their target.
+    #[arg(long, value_name = "DATA", required = true, num_args = 1..)]
+    pub input: Vec<PathBuf>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `retune show`.
+#[derive(Args, Debug)]
+pub struct Show {
+    /// A run's folder, or a pipeline's name for its latest run.
+    pub run: PathBuf,
+    /// Which part.
+    #[arg(long, value_enum, default_value_t = Part::All)]
+    pub part: Part,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A part of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Part {
+    /// All of it.
+    All,
+    /// The stages and their times.
+    Stages,
+    /// Rows and columns through the steps.
+    Steps,
+    /// The features and why each was kept or dropped.
+    Features,
+    /// The trials of the search.
+    Leaderboard,
+    /// The scores.
+    Metrics,
+}
+
+/// `retune schema`.
+#[derive(Args, Debug)]
+pub struct Schema {
+    /// Print the reference of the language (Markdown) instead.
+    #[arg(long)]
+    pub reference: bool,
+}
+
+fn name_and_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("write it as NAME=VALUE".to_owned()),
+    }
+}

@@ -1,0 +1,69 @@
+//! `retune predict`, `retune evaluate`, and the jobs that other commands send to a host of their own.
+
+use std::path::{Path, PathBuf};
+
+use retune_pipeline::{Error, Project, run_job};
+use retune_protocol::{ApplyJob, Device, EventKind, Failure, Job, Level, Request, ScoreJob, VERSION};
+use serde_json::Value;
+
+use crate::Outcome;
+use crate::arguments::{Evaluate, Predict};
+use crate::exit::Exit;
+use crate::output::{self, WARNING};
+use crate::results::print_scores;
+
+/// Writes predictions for rows.
+pub fn predict(arguments: &Predict) -> Outcome {
+    apply(bundle_of(&arguments.model)?, &arguments.input, &arguments.output)
+}
+
+/// Takes rows through an artifact and writes what comes out.
+pub fn apply(artifact: PathBuf, input: &[PathBuf], output: &Path) -> Outcome {
+    let job = Job::Apply(ApplyJob { artifact, input: absolute(input)?, output: absolute_one(output)? });
+    let result = host(job)?;
+    let rows = result.get("rows").and_then(Value::as_u64).unwrap_or(0);
+    output::line(&format!("{} {rows} rows", output.display()));
+    Ok(Exit::Done)
+}
+
+/// Scores a bundle on rows that have the target.
+pub fn evaluate(arguments: &Evaluate) -> Outcome {
+    let scores = host(Job::Score(ScoreJob { artifact: bundle_of(&arguments.model)?, input: absolute(&arguments.input)? }))?;
+    if arguments.json {
+        output::print(&format!("{scores:#}\n"));
+    } else {
+        print_scores(&scores);
+    }
+    Ok(Exit::Done)
+}
+
+/// Sends one job to a host of its own.
+pub fn host(job: Job) -> Result<Value, Error> {
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let request = Request { version: VERSION, id: 1, store: Project::here(None)?.store, threads, device: Device::Cpu, job };
+    let result = run_job(&request, |event| {
+        if let EventKind::Message { level: Level::Warning, text } = event {
+            output::note(&format!("{WARNING}warning{WARNING:#}: {text}"));
+        }
+    });
+    Ok(result?)
+}
+
+/// Paths as the host sees them, whatever its folder.
+pub fn absolute(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
+    paths.iter().map(|path| absolute_one(path)).collect()
+}
+
+fn absolute_one(path: &Path) -> Result<PathBuf, Failure> {
+    std::path::absolute(path).map_err(|error| Failure::data(format!("{}: {error}", path.display())))
+}
+
+/// The bundle that a path means: itself, or `model/` in a run's folder.
+fn bundle_of(path: &Path) -> Result<PathBuf, Failure> {
+    let candidates = [path.to_owned(), path.join("model")];
+    match candidates.iter().find(|candidate| candidate.join("manifest.json").exists()) {
+        Some(found) => absolute_one(found),
+        None => Err(Failure::data(format!("{} is no model: neither it nor its folder `model` has a `manifest.json`", path.display()))
+            .help("name the folder `model` of a run, such as `runs/NAME/latest/model`")),
+    }
+}

@@ -1,0 +1,97 @@
+//! `retune run`.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
+use retune_pipeline::{Choice, Error, Interrupt, Options, Project, RunResult};
+use retune_protocol::{ErrorClass, Failure};
+use serde_json::Value;
+use signal_hook::consts::{SIGINT, SIGTERM};
+
+use crate::Outcome;
+use crate::arguments::{ChoiceArguments, Run};
+use crate::commands::device_of;
+use crate::exit::{Exit, exit_of};
+use crate::output::{self, QUIET};
+use crate::progress::{duration, listener};
+use crate::results::print_metrics;
+
+/// Runs a pipeline and prints what came out.
+pub fn run(arguments: Run) -> Outcome {
+    let project = Project::here(arguments.out)?;
+    let (document, inputs) = project.load(&arguments.pipeline.pipeline, &arguments.pipeline.set)?;
+    let options = Options {
+        device: device_of(&arguments.choice.device)?,
+        force: arguments.choice.force,
+        choice: choice_of(arguments.choice),
+        jobs: usize::from(arguments.jobs),
+        interrupt: interrupt()?,
+    };
+    let mut listener = listener(arguments.progress);
+    let result = retune_pipeline::run(&project, &document, &inputs, &options, listener.as_mut())?;
+    print_metrics(&result.summary.metrics);
+    let cached = result.summary.stages.iter().filter(|stage| stage.cached).count();
+    let folder = result.folder.strip_prefix(&project.folder).unwrap_or(&result.folder);
+    output::line(&format!(
+        "{} {QUIET}in {}, {cached} of {} stages cached{QUIET:#}",
+        folder.display(),
+        duration(result.summary.seconds),
+        result.summary.stages.len()
+    ));
+    Ok(exit_of_run(&result))
+}
+
+/// Which part the command line names.
+pub fn choice_of(arguments: ChoiceArguments) -> Choice {
+    match (arguments.only, arguments.from, arguments.until) {
+        (Some(id), _, _) => Choice::Only(id),
+        (_, Some(id), _) => Choice::From(id),
+        (_, _, Some(id)) => Choice::Until(id),
+        (None, None, None) => Choice::All,
+    }
+}
+
+/// Set by Ctrl-C and SIGTERM; a second one ends the program at once.
+pub fn interrupt() -> Result<Interrupt, Error> {
+    let interrupt = Arc::new(AtomicUsize::new(0));
+    for signal in [SIGINT, SIGTERM] {
+        let armed = Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let code = 128 + signal;
+        // In this order: the first signal arms the shutdown that the second one finds armed.
+        signal_hook::flag::register_conditional_shutdown(signal, code, Arc::clone(&armed))
+            .and_then(|_| signal_hook::flag::register(signal, armed))
+            .and_then(|_| signal_hook::flag::register_usize(signal, Arc::clone(&interrupt), usize::try_from(signal).unwrap_or_default()))
+            .map_err(|error| Failure::failed(format!("cannot listen for signals: {error}")))?;
+    }
+    Ok(interrupt)
+}
+
+fn exit_of_run(result: &RunResult) -> Exit {
+    if let Some(signal) = result.signal {
+        output::note("stopped; `retune run` goes on from here");
+        return Exit::Interrupted(signal);
+    }
+    let worst = result.failures.iter().find(|(_, failure)| failure.class == ErrorClass::Failed).or(result.failures.first());
+    if let Some((_, failure)) = worst {
+        return exit_of(failure);
+    }
+    let details = result.summary.stages.iter().filter_map(|stage| stage.outcome.result.get("details"));
+    let missed: Vec<&str> = details.flat_map(what_was_required).collect();
+    for reason in &missed {
+        output::error(reason, None);
+    }
+    if missed.is_empty() { Exit::Done } else { Exit::GoalMissed }
+}
+
+/// What a stage did not achieve although the pipeline says `required: true`.
+fn what_was_required(details: &Value) -> Vec<&str> {
+    let is = |pointer: &str| details.pointer(pointer).and_then(Value::as_bool).unwrap_or(false);
+    let mut missed = Vec::new();
+    if is("/goal/required") && !is("/goal/reached") {
+        missed.push(details.pointer("/goal/reason").and_then(Value::as_str).unwrap_or("the goal was not reached"));
+    }
+    if is("/guard/required") && details.pointer("/guard/decision").and_then(Value::as_str) == Some("kept_base") {
+        missed.push(details.pointer("/guard/reason").and_then(Value::as_str).unwrap_or("the tuned model was refused"));
+    }
+    missed
+}

@@ -1,0 +1,111 @@
+//! `retune show`.
+
+use std::path::{Path, PathBuf};
+
+use retune_pipeline::{Error, Project, RunSummary};
+use retune_protocol::Failure;
+use serde_json::Value;
+
+use crate::Outcome;
+use crate::arguments::{Part, Show};
+use crate::exit::Exit;
+use crate::output::{self, QUIET, STRONG};
+use crate::progress::duration;
+use crate::results::{digits, print_metrics};
+
+/// Shows what a run left.
+pub fn show(arguments: &Show) -> Outcome {
+    let folder = folder_of(&arguments.run)?;
+    let run: RunSummary = read_json(&folder.join("run.json"))?;
+    if arguments.json {
+        let value = match arguments.part {
+            Part::Metrics => run.metrics,
+            _ => serde_json::to_value(&run).map_err(|error| Failure::failed(error.to_string()))?,
+        };
+        output::print(&format!("{value:#}\n"));
+        return Ok(Exit::Done);
+    }
+    let wants = |part: Part| arguments.part == Part::All || arguments.part == part;
+    if wants(Part::Stages) {
+        print_stages(&run);
+    }
+    for stage in &run.stages {
+        let path = folder.join("stages").join(format!("{}.json", stage.name));
+        if !path.exists() {
+            continue;
+        }
+        let report: Value = read_json(&path)?;
+        if wants(Part::Steps) {
+            print_steps(&stage.name, &report);
+        }
+        if wants(Part::Features) {
+            print_records(&stage.name, "features", report.pointer("/details/features"));
+        }
+        if wants(Part::Leaderboard) {
+            print_records(&stage.name, "leaderboard", report.pointer("/details/leaderboard"));
+        }
+    }
+    if wants(Part::Metrics) {
+        print_metrics(&run.metrics);
+    }
+    Ok(Exit::Done)
+}
+
+/// A run's folder: the path itself, or the latest run of a pipeline of that name.
+fn folder_of(path: &Path) -> Result<PathBuf, Error> {
+    let runs = Project::here(None)?.runs;
+    let candidates = [path.to_owned(), path.join("latest"), runs.join(path).join("latest")];
+    let found = candidates.into_iter().find(|candidate| candidate.join("run.json").exists());
+    found.ok_or_else(|| {
+        Failure::data(format!("no run at {}", path.display())).help("name a run's folder, such as `runs/NAME/latest`, or a pipeline's name").into()
+    })
+}
+
+fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, Failure> {
+    let bytes = std::fs::read(path).map_err(|error| Failure::data(format!("cannot read {}: {error}", path.display())))?;
+    serde_json::from_slice(&bytes).map_err(|error| Failure::data(format!("{}: {error}", path.display())))
+}
+
+fn print_stages(run: &RunSummary) {
+    output::line(&format!("{STRONG}{}{STRONG:#}: {} {QUIET}in {}{QUIET:#}", run.pipeline, run.status, duration(run.seconds)));
+    let rows = run.stages.iter().map(|stage| {
+        let took = if stage.cached { format!("cached ({})", duration(stage.outcome.seconds)) } else { duration(stage.outcome.seconds) };
+        vec![stage.name.clone(), stage.kind.clone(), took, stage.outcome.summary()]
+    });
+    output::print(&output::table(&["stage", "uses", "took", "result"], rows.collect(), 4));
+}
+
+fn print_steps(stage: &str, report: &Value) {
+    let items = |key: &str| report.get(key).and_then(Value::as_array).cloned().unwrap_or_default();
+    let text = |item: &Value, key: &str| item.get(key).map_or_else(String::new, cell);
+    let rows: Vec<Vec<String>> = items("rows")
+        .iter()
+        .map(|change| ["step", "rows_in", "dropped", "added"].map(|key| text(change, key)).to_vec())
+        .collect();
+    if !rows.is_empty() {
+        output::line(&format!("{STRONG}{stage}{STRONG:#}: training rows"));
+        output::print(&output::table(&["step", "rows in", "dropped", "added"], rows, 1));
+    }
+    for learned in items("learned") {
+        output::line(&format!("  {}: {}", text(&learned, "step"), text(&learned, "text")));
+    }
+}
+
+/// Prints a list of records as a table; the keys of the first are the columns.
+fn print_records(stage: &str, what: &str, records: Option<&Value>) {
+    let Some(records) = records.and_then(Value::as_array) else { return };
+    let Some(keys) = records.first().and_then(Value::as_object).map(|first| first.keys().cloned().collect::<Vec<_>>()) else { return };
+    output::line(&format!("{STRONG}{stage}{STRONG:#}: {what}"));
+    let rows = records.iter().map(|record| keys.iter().map(|key| record.get(key).map_or_else(String::new, cell)).collect());
+    let header: Vec<&str> = keys.iter().map(String::as_str).collect();
+    output::print(&output::table(&header, rows.collect(), header.len()));
+}
+
+fn cell(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null => "-".to_owned(),
+        Value::Number(number) if number.is_f64() => number.as_f64().map_or_else(String::new, digits),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,100 @@
+//! `retune stage`.
+
+use std::path::Path;
+
+use retune_pipeline::{Choice, Error, Options, Project, write_fitted};
+use retune_protocol::Failure;
+use retune_spec::Source;
+use serde_json::{Value, json};
+
+use crate::Outcome;
+use crate::arguments::{ProgressStyle, Stage, StageFit};
+use crate::commands::predict::{absolute, apply};
+use crate::commands::{device_of, run::interrupt};
+use crate::exit::{Exit, exit_of};
+use crate::output::{self, STRONG};
+use crate::progress::listener;
+
+/// Lists, describes, fits and applies single stages.
+pub fn stage(command: Stage) -> Outcome {
+    match command {
+        Stage::List => {
+            for section in retune_spec::catalogue() {
+                output::line(&format!("{STRONG}{}{STRONG:#}", section.title));
+                for entry in section.entries {
+                    output::line(&format!("  {:22} {}", entry.name, entry.summary));
+                }
+            }
+            Ok(Exit::Done)
+        }
+        Stage::Describe { name } => match retune_spec::describe(&name) {
+            Some(text) => {
+                output::print(&text);
+                Ok(Exit::Done)
+            }
+            None => {
+                let known: Vec<String> = retune_spec::catalogue().into_iter().flat_map(|section| section.entries).map(|entry| entry.name).collect();
+                let failure = Failure::data(format!("nothing is called `{name}`"));
+                let close = retune_spec::did_you_mean(&name, known.iter().map(String::as_str));
+                let failure = failure.help(close.map_or_else(|| "`retune stage list` lists all names".to_owned(), |close| format!("did you mean `{close}`?")));
+                output::error(&failure.message, failure.help.as_deref());
+                Ok(Exit::Usage)
+            }
+        },
+        Stage::Fit(fit) => fit_stage(&fit),
+        Stage::Apply(arguments) => {
+            let artifact = absolute(std::slice::from_ref(&arguments.stage))?.remove(0);
+            apply(artifact, &arguments.input, &arguments.output)
+        }
+    }
+}
+
+fn fit_stage(arguments: &StageFit) -> Outcome {
+    if arguments.output.exists() {
+        return Err(Failure::data(format!("{} already exists", arguments.output.display())).help("name a folder that does not exist").into());
+    }
+    let project = Project::here(None)?;
+    let (id, (document, inputs)) = match arguments.name.split_once('#') {
+        Some((pipeline, id)) => (id.to_owned(), project.load(Path::new(pipeline), &arguments.set)?),
+        None => ("stage".to_owned(), project.check(one_stage(arguments)?, &[])?),
+    };
+    let options = Options { choice: Choice::Only(id.clone()), force: false, jobs: 1, device: device_of(&arguments.device)?, interrupt: interrupt()? };
+    let mut listener = listener(ProgressStyle::Auto);
+    let result = retune_pipeline::run(&project, &document, &inputs, &options, listener.as_mut())?;
+    if let Some(signal) = result.signal {
+        return Ok(Exit::Interrupted(signal));
+    }
+    if let Some((_, failure)) = result.failures.first() {
+        return Ok(exit_of(failure));
+    }
+    let fitted = result.summary.stages.iter().find(|stage| stage.name == id).and_then(|stage| stage.outcome.object("fitted"));
+    let fitted = fitted.ok_or_else(|| Failure::failed(format!("stage `{id}` left nothing fitted")))?;
+    write_fitted(&project.open_store()?, fitted, &arguments.output)?;
+    output::line(&arguments.output.display().to_string());
+    Ok(Exit::Done)
+}
+
+/// A pipeline of one stage, whose text is the user's `--with` file.
+fn one_stage(arguments: &StageFit) -> Result<Source, Error> {
+    let missing = |what: &str| Failure::data(format!("`stage fit {}` needs {what}", arguments.name));
+    let with = arguments.with.as_ref().ok_or_else(|| missing("--with FILE"))?;
+    let input = arguments.input.as_ref().ok_or_else(|| missing("--input DATA"))?;
+    let target = arguments.target.as_ref().ok_or_else(|| missing("--target COLUMN"))?;
+    let source = Source::read(with).map_err(|diagnostic| Error::Invalid {
+        source_text: Box::new(Source::new(with.display().to_string(), "")),
+        diagnostics: vec![diagnostic],
+    })?;
+    let kind = retune_spec::load_stage(&source, &arguments.name)
+        .map_err(|diagnostics| Error::Invalid { source_text: Box::new(source.clone()), diagnostics })?;
+    let mut stage = serde_json::to_value(&kind).map_err(|error| Failure::failed(error.to_string()))?;
+    stage["id"] = json!("stage");
+    let pipeline: Value = json!({
+        "version": 1,
+        "name": "stage",
+        "seed": arguments.seed,
+        "data": { "path": input, "target": target, "split": { "validation": 0.0, "test": 0.0 } },
+        "stages": [stage],
+    });
+    // JSON is YAML.
+    Ok(Source::new(with.display().to_string(), pipeline.to_string()))
+}

@@ -1,0 +1,68 @@
+//! The table that a run ends with: base and tuned model side by side.
+
+use serde_json::Value;
+
+use crate::output::{self, QUIET, STRONG};
+
+/// Prints what `metrics.json` says.
+pub fn print_metrics(metrics: &Value) {
+    for result in metrics.get("results").and_then(Value::as_array).into_iter().flatten() {
+        print_scores(result);
+        if let Some(reason) = result.pointer("/guard/reason").and_then(Value::as_str) {
+            output::line(&format!("guard: {reason}"));
+        }
+        output::line("");
+    }
+}
+
+/// Prints one evaluation: a column for each model, and their difference.
+pub fn print_scores(result: &Value) {
+    let text = |pointer: &str| result.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    let models: Vec<&Value> = result.get("models").and_then(Value::as_array).into_iter().flatten().collect();
+    let (Some(first), set, n_rows) = (models.first(), text("/set"), result.get("n_rows").and_then(Value::as_u64).unwrap_or(0)) else { return };
+    let confidence = result.get("confidence").and_then(Value::as_f64).unwrap_or(0.95) * 100.0;
+    output::line(&format!("{STRONG}{}{STRONG:#} {QUIET}on {n_rows} {set} rows, with {confidence:.0} % intervals{QUIET:#}", text("/stage")));
+    let mut header = vec!["metric".to_owned()];
+    for (position, model) in models.iter().enumerate() {
+        let name = |key: &str| model.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let role = if models.len() > 1 && position == 0 { "base" } else if models.len() > 1 { "tuned" } else { "model" };
+        header.push(format!("{role}: {} ({})", name("id"), name("family")));
+    }
+    if models.len() > 1 {
+        header.push("difference".to_owned());
+    }
+    let metrics = first.get("scores").and_then(Value::as_object);
+    let rows = metrics.into_iter().flatten().map(|(metric, _)| {
+        let mut row = vec![metric.clone()];
+        row.extend(models.iter().map(|model| interval(model.pointer(&format!("/scores/{metric}")), false)));
+        if models.len() > 1 {
+            row.push(interval(result.pointer(&format!("/difference/{metric}")), true));
+        }
+        row
+    });
+    let header: Vec<&str> = header.iter().map(String::as_str).collect();
+    output::print(&output::table(&header, rows.collect(), 1));
+}
+
+fn interval(score: Option<&Value>, signed: bool) -> String {
+    let number = |key: &str| score.and_then(|score| score.get(key)).and_then(Value::as_f64);
+    match (number("value"), number("low"), number("high")) {
+        (Some(value), Some(low), Some(high)) if signed => format!("{} [{}, {}]", plus(value), plus(low), plus(high)),
+        (Some(value), Some(low), Some(high)) => format!("{} [{}, {}]", digits(value), digits(low), digits(high)),
+        _ => "-".to_owned(),
+    }
+}
+
+/// Four digits that tell something: `0.8812`, `53.1`, `1204`.
+pub fn digits(value: f64) -> String {
+    match value.abs() {
+        size if size >= 1000.0 => format!("{value:.0}"),
+        size if size >= 100.0 => format!("{value:.1}"),
+        size if size >= 10.0 => format!("{value:.2}"),
+        _ => format!("{value:.4}"),
+    }
+}
+
+fn plus(value: f64) -> String {
+    if value >= 0.0 { format!("+{}", digits(value)) } else { digits(value) }
+}

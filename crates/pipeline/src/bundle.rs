@@ -1,0 +1,63 @@
+//! The bundle `model/`: the whole fitted chain in one artifact that needs no pipeline to predict.
+
+use std::path::Path;
+
+use retune_store::{Artifact, ArtifactWriter, Digest, Store, StoreError};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+/// The manifest's kind of a bundle.
+const KIND: &str = "bundle";
+
+/// Counts changes of a bundle's layout.
+const KIND_VERSION: u32 = 1;
+
+/// What a bundle is made of.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Bundle {
+    /// The pipeline that it came from.
+    pub pipeline: String,
+    /// The folders of the fitted stages, in their order; the last is the model, where there is one.
+    pub stages: Vec<String>,
+}
+
+impl Bundle {
+    /// The kind in a bundle's manifest.
+    pub const KIND: &'static str = KIND;
+
+    /// Reads what an artifact says of itself.
+    pub fn of(artifact: &Artifact) -> Result<Self, StoreError> {
+        artifact.require_kind(KIND, KIND_VERSION)?;
+        artifact.read_json("bundle.json")
+    }
+}
+
+/// Copies fitted stages into a new bundle at `target`.
+pub fn write_bundle(store: &Store, target: &Path, pipeline: &str, stages: &[(String, Digest)]) -> Result<(), StoreError> {
+    let writer = ArtifactWriter::beside(target)?;
+    let mut folders = Vec::with_capacity(stages.len());
+    for (position, (id, digest)) in stages.iter().enumerate() {
+        let folder = format!("{position}-{id}");
+        if let Some(artifact) = store.object(digest)? {
+            writer.embed(&folder, &artifact)?;
+        }
+        folders.push(folder);
+    }
+    writer.write_json("bundle.json", &Bundle { pipeline: pipeline.to_owned(), stages: folders })?;
+    writer.publish_at(target, KIND, KIND_VERSION, json!({}))?;
+    Ok(())
+}
+
+/// Copies one fitted stage to a folder of the user's, which must not exist.
+pub fn write_fitted(store: &Store, digest: &Digest, target: &Path) -> Result<(), StoreError> {
+    let Some(artifact) = store.object(digest)? else {
+        return Err(StoreError::NotAnArtifact { dir: store.root().to_owned() });
+    };
+    let writer = ArtifactWriter::beside(target)?;
+    for file in &artifact.manifest().files {
+        writer.write_bytes(&file.path, &artifact.read_bytes(&file.path)?)?;
+    }
+    let manifest = artifact.manifest();
+    writer.publish_at(target, &manifest.kind, manifest.kind_version, manifest.meta.clone())?;
+    Ok(())
+}

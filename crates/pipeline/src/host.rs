@@ -1,0 +1,181 @@
+//! The child process that executes jobs.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use command_fds::{CommandFdExt, FdMapping};
+use retune_protocol::{EVENTS_FD, Event, EventKind, Failure, JOBS_FD, Request};
+use serde_json::Value;
+
+/// Lines of a dead host's output that its error shows.
+const TAIL: usize = 12;
+
+/// What a host sends.
+pub enum HostMessage {
+    /// An event of a job.
+    Event(Event),
+    /// The process ended.
+    Closed,
+}
+
+/// A running `retune-stage`. Dropped, it is killed.
+pub struct Host {
+    child: Child,
+    jobs: Option<File>,
+    output: Option<JoinHandle<()>>,
+    tail: Arc<Mutex<VecDeque<String>>>,
+}
+
+impl Host {
+    /// Starts a host. Its messages are passed to `send`, from a thread of its own.
+    pub fn start(send: impl Fn(HostMessage) + Send + 'static) -> Result<Self, Failure> {
+        let program = program()?;
+        let failed = |error: &dyn std::fmt::Display| Failure::failed(format!("cannot start {}: {error}", program.display()));
+        let (jobs_read, jobs_write) = std::io::pipe().map_err(|error| failed(&error))?;
+        let (events_read, events_write) = std::io::pipe().map_err(|error| failed(&error))?;
+        let (output_read, output_write) = std::io::pipe().map_err(|error| failed(&error))?;
+        let mut command = Command::new(&program);
+        command
+            .arg("serve")
+            .stdin(Stdio::null())
+            .stdout(output_write.try_clone().map_err(|error| failed(&error))?)
+            .stderr(output_write)
+            .fd_mappings(vec![
+                FdMapping { parent_fd: OwnedFd::from(jobs_read), child_fd: JOBS_FD },
+                FdMapping { parent_fd: OwnedFd::from(events_write), child_fd: EVENTS_FD },
+            ])
+            .map_err(|error| failed(&error))?;
+        let child = command.spawn().map_err(|error| failed(&error))?;
+        // The command holds the child's ends of the pipes; while it lives, their end is never seen.
+        drop(command);
+        let tail = Arc::new(Mutex::new(VecDeque::new()));
+        let output = keep_tail(BufReader::new(output_read), Arc::clone(&tail));
+        std::thread::spawn(move || {
+            for line in BufReader::new(events_read).lines() {
+                let Ok(line) = line else { break };
+                // A line cut off by the host's death is followed by the end of the pipe.
+                if let Ok(event) = serde_json::from_str(&line) {
+                    send(HostMessage::Event(event));
+                }
+            }
+            send(HostMessage::Closed);
+        });
+        Ok(Self { child, jobs: Some(File::from(OwnedFd::from(jobs_write))), output: Some(output), tail })
+    }
+
+    /// Gives it a job. A host that died shows in its messages.
+    pub fn send(&mut self, request: &Request) -> Result<(), Failure> {
+        let mut line = serde_json::to_vec(request).map_err(|error| Failure::failed(error.to_string()))?;
+        line.push(b'\n');
+        match &mut self.jobs {
+            Some(jobs) => jobs.write_all(&line).map_err(|error| Failure::failed(format!("retune-stage is gone: {error}"))),
+            None => Err(Failure::failed("retune-stage was told to stop")),
+        }
+    }
+
+    /// Asks it to stop at the next good moment.
+    pub fn terminate(&self) {
+        if let Some(pid) = rustix::process::Pid::from_raw(self.child.id().cast_signed()) {
+            // It may have ended by itself.
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        }
+    }
+
+    /// Ends it at once.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+    }
+
+    /// Why it ended, in words; waits for it.
+    pub fn post_mortem(&mut self) -> Failure {
+        self.jobs = None;
+        let status = self.child.wait();
+        if let Some(output) = self.output.take() {
+            let _ = output.join();
+        }
+        let tail = self.tail.lock().map(|tail| tail.iter().cloned().collect::<Vec<_>>().join("\n")).unwrap_or_default();
+        let what = status.map_or_else(|error| error.to_string(), describe);
+        let said = if tail.is_empty() { String::new() } else { format!("; its last words:\n{tail}") };
+        let failure = Failure::failed(format!("retune-stage {what}{said}"));
+        match status_signal(&self.child_status()) {
+            Some(9) => failure.help("signal 9 often means that memory ran out: use fewer threads, or fewer rows or columns"),
+            _ => failure,
+        }
+    }
+
+    fn child_status(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().ok().flatten()
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        // Without jobs to come it ends by itself; a job in progress is not waited for.
+        self.jobs = None;
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Runs a single job on a host of its own. `hear` gets what happens on the way.
+pub fn run_job(request: &Request, mut hear: impl FnMut(&EventKind)) -> Result<Value, Failure> {
+    let (sender, receiver): (Sender<HostMessage>, Receiver<HostMessage>) = channel();
+    let mut host = Host::start(move |message| {
+        // The receiver lives as long as the loop below.
+        let _ = sender.send(message);
+    })?;
+    // Should it be dead already, its last message says why.
+    let _ = host.send(request);
+    loop {
+        match receiver.recv() {
+            Ok(HostMessage::Event(Event { kind: EventKind::Done { result, .. }, .. })) => return Ok(result),
+            Ok(HostMessage::Event(Event { kind: EventKind::Failed(failure), .. })) => return Err(failure),
+            Ok(HostMessage::Event(event)) => hear(&event.kind),
+            Ok(HostMessage::Closed) | Err(_) => return Err(host.post_mortem()),
+        }
+    }
+}
+
+fn keep_tail(reader: impl BufRead + Send + 'static, tail: Arc<Mutex<VecDeque<String>>>) -> JoinHandle<()> {
+    std::thread::spawn(move || {
+        for line in reader.split(b'\n').map_while(Result::ok) {
+            if let Ok(mut tail) = tail.lock() {
+                if tail.len() == TAIL {
+                    tail.pop_front();
+                }
+                tail.push_back(String::from_utf8_lossy(&line).into_owned());
+            }
+        }
+    })
+}
+
+fn describe(status: ExitStatus) -> String {
+    match (status.signal(), status.code()) {
+        (Some(signal), _) => format!("was ended by signal {signal}"),
+        (None, Some(code)) => format!("ended with code {code}"),
+        (None, None) => "ended".to_owned(),
+    }
+}
+
+fn status_signal(status: &Option<ExitStatus>) -> Option<i32> {
+    status.as_ref().and_then(ExitStatusExt::signal)
+}
+
+/// `retune-stage`: `RETUNE_STAGE`, or beside this program.
+fn program() -> Result<PathBuf, Failure> {
+    if let Some(path) = std::env::var_os("RETUNE_STAGE").filter(|path| !path.is_empty()) {
+        return Ok(PathBuf::from(path));
+    }
+    let beside = std::env::current_exe().ok().and_then(|path| path.canonicalize().ok()).map(|path| path.with_file_name("retune-stage"));
+    beside.filter(|path| path.exists()).ok_or_else(|| {
+        Failure::failed("`retune-stage` is not beside `retune`").help("install both with `just install`, or set RETUNE_STAGE to its path")
+    })
+}

@@ -1,0 +1,266 @@
+//! Cache keys: what a node's result depends on, and why it would run.
+
+use std::collections::HashSet;
+
+use indexmap::IndexMap;
+use retune_protocol::Device;
+use retune_spec::{Document, StageKind};
+use retune_store::{Change, Digest, Store, StoreError, diff, key_of};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::graph::{Graph, NodeId, Work};
+use crate::project::Inputs;
+
+/// Counts changes of what goes into a key.
+const KEY_SCHEMA: u32 = 1;
+
+/// Counts changes of what reading and dividing data computes.
+const READ_VERSION: u32 = 1;
+
+/// Counts changes of what scoring computes.
+const EVALUATE_VERSION: u32 = 1;
+
+/// The libtorch that this version is built with; its kernels decide bits.
+const LIBTORCH: &str = "2.13.0";
+
+/// What a finished node left, recorded under its key.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Outcome {
+    /// The published objects by name.
+    pub objects: IndexMap<String, Digest>,
+    /// Small results.
+    pub result: Value,
+    /// Seconds that it took.
+    pub seconds: f64,
+}
+
+impl Outcome {
+    /// A published object by name.
+    pub fn object(&self, name: &str) -> Option<&Digest> {
+        self.objects.get(name)
+    }
+
+    /// One line on what came out.
+    pub fn summary(&self) -> String {
+        self.result.get("summary").and_then(Value::as_str).unwrap_or_default().to_owned()
+    }
+}
+
+/// Why a node would run.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reason {
+    /// It never ran in this store.
+    New,
+    /// Its key changed since it last ran here.
+    Changed(Vec<Change>),
+    /// Its result was lost.
+    Missing,
+    /// It was asked for.
+    Forced,
+    /// What it needs would run first, so that its key is not known.
+    Upstream(Vec<String>),
+}
+
+/// What is known of a node before it runs.
+#[derive(Clone, Debug)]
+pub enum Status {
+    /// Its result is in the store.
+    Cached(Digest, Outcome),
+    /// It would run, under this key where it is known.
+    Run(Option<Digest>, Reason),
+}
+
+/// Gives keys to nodes as the results that they depend on become known.
+pub struct Planner<'a> {
+    /// The pipeline.
+    pub document: &'a Document,
+    /// What depends on what.
+    pub graph: &'a Graph,
+    store: &'a Store,
+    source_digests: IndexMap<String, Vec<String>>,
+    device: Device,
+    threads: usize,
+    forced: HashSet<NodeId>,
+    outcomes: Vec<Option<Outcome>>,
+}
+
+impl<'a> Planner<'a> {
+    /// Hashes the source files (those that changed since they were last hashed).
+    pub fn new(document: &'a Document, graph: &'a Graph, store: &'a Store, inputs: &Inputs, device: Device, threads: usize) -> Result<Self, StoreError> {
+        let mut cache = store.stat_cache();
+        let mut source_digests = IndexMap::new();
+        for (set, files) in &inputs.files {
+            let digests = cache.digest_files(files)?;
+            source_digests.insert(set.clone(), digests.iter().map(|file| file.blake3.to_string()).collect());
+        }
+        // A cache that cannot be kept only costs time.
+        let _ = cache.save();
+        let outcomes = vec![None; graph.nodes.len()];
+        Ok(Self { document, graph, store, source_digests, device, threads, forced: HashSet::new(), outcomes })
+    }
+
+    /// Nodes that run whatever the store has.
+    pub fn force(&mut self, nodes: impl IntoIterator<Item = NodeId>) {
+        self.forced.extend(nodes);
+    }
+
+    /// Remembers what a node left.
+    pub fn finish(&mut self, node: NodeId, outcome: Outcome) {
+        self.outcomes[node] = Some(outcome);
+    }
+
+    /// What a node left, once it is known.
+    pub fn outcome(&self, node: NodeId) -> Option<&Outcome> {
+        self.outcomes[node].as_ref()
+    }
+
+    /// An object that the fit of a stage published.
+    pub fn stage_object(&self, stage: usize, name: &str) -> Option<Digest> {
+        self.outcome(self.graph.node_of_stage(stage))?.object(name).copied()
+    }
+
+    /// The rows as they came from the data.
+    pub fn raw(&self) -> Option<Digest> {
+        self.outcome(0)?.object("rows").copied()
+    }
+
+    /// The rows that a stage is fitted on: those that left the last stage before it that is not a model.
+    pub fn rows_for(&self, stage: usize) -> Option<Digest> {
+        let mut input = self.graph.input(stage);
+        while let Some(upstream) = input {
+            if !self.document.pipeline.stages[upstream].kind.is_model() {
+                return self.stage_object(upstream, "rows");
+            }
+            input = self.graph.input(upstream);
+        }
+        self.raw()
+    }
+
+    /// The stages between the data and a stage that are not models.
+    pub fn chain(&self, stage: usize) -> Vec<usize> {
+        let stages = &self.document.pipeline.stages;
+        self.graph.lineage(stage).into_iter().filter(|&upstream| upstream != stage && !stages[upstream].kind.is_model()).collect()
+    }
+
+    /// The models that an evaluation compares: the base of the lineage first.
+    pub fn models(&self, leaf: usize) -> Vec<usize> {
+        let stages = &self.document.pipeline.stages;
+        self.graph.lineage(leaf).into_iter().filter(|&stage| stages[stage].kind.is_model()).collect()
+    }
+
+    /// Everything that a node's result depends on; `None` while something that it needs is not known.
+    pub fn fields(&self, node: NodeId) -> Option<Value> {
+        let pipeline = &self.document.pipeline;
+        match self.graph.nodes[node].work {
+            Work::Read => Some(json!({
+                "key_schema": KEY_SCHEMA,
+                "kind": "read",
+                "version": READ_VERSION,
+                "seed": pipeline.seed,
+                "data": data_without_paths(&pipeline.data),
+                "files": self.source_digests,
+            })),
+            Work::Fit(stage) => self.fit_fields(stage),
+            Work::Evaluate(leaf) => Some(json!({
+                "key_schema": KEY_SCHEMA,
+                "kind": "evaluate",
+                "version": EVALUATE_VERSION,
+                "seed": pipeline.seed,
+                "data": self.raw()?.to_string(),
+                "chain": self.chain(leaf).into_iter().map(|stage| Some(self.stage_object(stage, "fitted")?.to_string())).collect::<Option<Vec<_>>>()?,
+                "models": self.models(leaf).into_iter().map(|stage| Some((pipeline.stages[stage].id.clone(), self.stage_object(stage, "fitted")?.to_string()))).collect::<Option<IndexMap<_, _>>>()?,
+            })),
+        }
+    }
+
+    fn fit_fields(&self, stage: usize) -> Option<Value> {
+        let pipeline = &self.document.pipeline;
+        let kind = &pipeline.stages[stage].kind;
+        let mut fields = json!({
+            "key_schema": KEY_SCHEMA,
+            "kind": kind.word(),
+            "version": kind.semantic_version(),
+            "seed": pipeline.seed,
+            "with": with_of(kind),
+            "rows": self.rows_for(stage)?.to_string(),
+        });
+        if kind.is_model() {
+            fields["libtorch"] = json!(LIBTORCH);
+            fields["device"] = json!(self.device.to_string());
+            fields["threads"] = json!(self.threads);
+        }
+        match kind {
+            StageKind::ModelSelection(_) => {
+                fields["data"] = json!(self.raw()?.to_string());
+                let chain = self.chain(stage).into_iter().map(|stage| &pipeline.stages[stage].kind);
+                fields["chain"] = chain.map(|kind| json!({ "uses": kind.word(), "version": kind.semantic_version(), "with": with_of(kind) })).collect();
+            }
+            StageKind::FineTuning(_) => {
+                fields["base"] = json!(self.graph.input(stage).and_then(|base| self.stage_object(base, "fitted"))?.to_string());
+            }
+            StageKind::Preprocessing(_) | StageKind::FeatureSelection(_) => {}
+        }
+        Some(fields)
+    }
+
+    /// Whether a node's result is in the store, or why it would run. The result of a cached node is remembered.
+    pub fn status(&mut self, node: NodeId) -> Result<Status, StoreError> {
+        let Some(fields) = self.fields(node) else {
+            let unknown = self.graph.nodes[node].needs.iter().filter(|&&need| self.outcomes[need].is_none());
+            let names = unknown.map(|&need| self.graph.nodes[need].name.clone()).collect();
+            return Ok(Status::Run(None, Reason::Upstream(names)));
+        };
+        let key = key_of(&fields);
+        if self.forced.contains(&node) {
+            return Ok(Status::Run(Some(key), Reason::Forced));
+        }
+        let recorded = self.store.lookup::<Outcome>(&key)?;
+        if let Some(outcome) = &recorded
+            && self.is_whole(outcome)?
+        {
+            self.outcomes[node] = Some(outcome.clone());
+            return Ok(Status::Cached(key, outcome.clone()));
+        }
+        let last = self.store.last_stage(&self.document.pipeline.name, &self.graph.nodes[node].name)?;
+        let reason = match (recorded, last) {
+            (Some(_), _) => Reason::Missing,
+            (None, None) => Reason::New,
+            (None, Some(last)) => match diff(&last, &fields) {
+                changes if changes.is_empty() => Reason::Missing,
+                changes => Reason::Changed(changes),
+            },
+        };
+        Ok(Status::Run(Some(key), reason))
+    }
+
+    fn is_whole(&self, outcome: &Outcome) -> Result<bool, StoreError> {
+        for digest in outcome.objects.values() {
+            match self.store.object(digest) {
+                Ok(Some(_)) => {}
+                Ok(None) => return Ok(false),
+                Err(error) if error.is_damaged() => {
+                    self.store.discard(digest)?;
+                    return Ok(false);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// A stage's parameters with their defaults.
+fn with_of(kind: &StageKind) -> Value {
+    serde_json::to_value(kind).ok().and_then(|mut value| value.get_mut("with").map(Value::take)).unwrap_or(Value::Null)
+}
+
+fn data_without_paths(data: &retune_spec::Data) -> Value {
+    let mut value = serde_json::to_value(data).unwrap_or(Value::Null);
+    if let Some(map) = value.as_object_mut() {
+        for key in ["path", "train", "validation", "test", "sets"] {
+            map.shift_remove(key);
+        }
+    }
+    value
+}

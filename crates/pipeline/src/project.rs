@@ -1,0 +1,149 @@
+//! Where things lie, and a pipeline that was read and checked.
+
+use std::path::{Path, PathBuf};
+
+use indexmap::IndexMap;
+use retune_protocol::Failure;
+use retune_spec::columns::OneOrMany;
+use retune_spec::{Data, Diagnostic, Document, Source};
+use retune_store::{Store, StoreError};
+use thiserror::Error;
+
+use crate::headers;
+
+/// The word for one source that is divided.
+const ALL: &str = "all";
+
+/// Why a pipeline cannot be planned or run.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The pipeline file is wrong; the mistakes are shown with its text.
+    #[error("the pipeline is not valid")]
+    Invalid {
+        /// The file.
+        source_text: Box<Source>,
+        /// Every mistake.
+        diagnostics: Vec<Diagnostic>,
+    },
+    /// The store cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Anything else, with the way out.
+    #[error("{0}")]
+    Failure(#[from] Failure),
+}
+
+/// The folders that the program works in.
+#[derive(Clone, Debug)]
+pub struct Project {
+    /// Where relative data paths start: the current folder.
+    pub folder: PathBuf,
+    /// The store: `RETUNE_STORE`, or `.retune` in the current folder.
+    pub store: PathBuf,
+    /// Where runs are left.
+    pub runs: PathBuf,
+}
+
+impl Project {
+    /// The project of the current folder.
+    pub fn here(runs: Option<PathBuf>) -> Result<Self, Failure> {
+        let folder = std::env::current_dir().map_err(|error| Failure::failed(format!("there is no current folder: {error}")))?;
+        let store = std::env::var_os("RETUNE_STORE").filter(|path| !path.is_empty()).map_or_else(|| folder.join(".retune"), PathBuf::from);
+        let runs = runs.unwrap_or_else(|| folder.join("runs"));
+        Ok(Self { store: std::path::absolute(&store).unwrap_or(store), runs: std::path::absolute(&runs).unwrap_or(runs), folder })
+    }
+
+    /// Opens the store, making it where it does not exist.
+    pub fn open_store(&self) -> Result<Store, StoreError> {
+        Store::open(&self.store)
+    }
+
+    /// Reads and checks a pipeline file: the language first, then the columns, from headers only.
+    pub fn load(&self, path: &Path, overrides: &[(String, String)]) -> Result<(Document, Inputs), Error> {
+        let source = Source::read(path).map_err(|diagnostic| Error::Invalid {
+            source_text: Box::new(Source { name: path.display().to_string(), text: String::new() }),
+            diagnostics: vec![diagnostic],
+        })?;
+        self.check(source, overrides)
+    }
+
+    /// Checks the text of a pipeline.
+    pub fn check(&self, source: Source, overrides: &[(String, String)]) -> Result<(Document, Inputs), Error> {
+        let document = match retune_spec::load(&source, overrides) {
+            Ok(document) => document,
+            Err(diagnostics) => return Err(Error::Invalid { source_text: Box::new(source), diagnostics }),
+        };
+        let invalid = |diagnostics| Error::Invalid { source_text: Box::new(source.clone()), diagnostics };
+        let inputs = Inputs::find(&self.folder, &document).map_err(invalid)?;
+        let columns = inputs.columns(&document.pipeline.data)?;
+        let diagnostics = retune_spec::check_columns(&document, &columns);
+        if diagnostics.is_empty() { Ok((document, inputs)) } else { Err(invalid(diagnostics)) }
+    }
+}
+
+/// The files of each set of rows, globs expanded and sorted.
+#[derive(Clone, Debug, Default)]
+pub struct Inputs {
+    /// `all` where one source is divided, else `train`, `validation`, `test` and named sets.
+    pub files: IndexMap<String, Vec<PathBuf>>,
+}
+
+impl Inputs {
+    fn find(folder: &Path, document: &Document) -> Result<Self, Vec<Diagnostic>> {
+        let data = &document.pipeline.data;
+        let mut files = IndexMap::new();
+        let mut diagnostics = Vec::new();
+        let named = [(ALL, "path", &data.path), ("train", "train", &data.train), ("validation", "validation", &data.validation), ("test", "test", &data.test)];
+        let named = named.into_iter().filter_map(|(set, key, paths)| Some((set.to_owned(), key.to_owned(), paths.as_ref()?)));
+        let sets = data.sets.iter().map(|(set, paths)| (set.clone(), format!("sets/{set}"), paths));
+        for (set, key, patterns) in named.chain(sets) {
+            match expand(folder, patterns) {
+                Ok(found) => {
+                    files.insert(set, found);
+                }
+                Err(message) => diagnostics.push(Diagnostic::error(message).at(document.span_of(&format!("/data/{key}")))),
+            }
+        }
+        if diagnostics.is_empty() { Ok(Self { files }) } else { Err(diagnostics) }
+    }
+
+    /// The columns of the first file.
+    fn columns(&self, data: &Data) -> Result<Vec<String>, Failure> {
+        match self.files.values().next().and_then(|files| files.first()) {
+            Some(file) => headers::columns_of(file, data.format, &data.separator),
+            None => Ok(Vec::new()),
+        }
+    }
+}
+
+fn expand(folder: &Path, patterns: &OneOrMany<String>) -> Result<Vec<PathBuf>, String> {
+    let mut files = Vec::new();
+    for pattern in patterns.as_slice() {
+        if retune_spec::columns::is_glob(pattern) && !folder.join(pattern).exists() {
+            let found = matches(folder, pattern)?;
+            if found.is_empty() {
+                return Err(format!("no file matches `{pattern}`"));
+            }
+            files.extend(found);
+        } else {
+            let path = folder.join(pattern);
+            match std::fs::metadata(&path) {
+                Ok(metadata) if metadata.is_dir() => {
+                    return Err(format!("`{pattern}` is a folder; name a file, or a pattern such as `{}/*.csv`", pattern.trim_end_matches('/')));
+                }
+                Ok(_) => files.push(path),
+                Err(_) => return Err(format!("no file `{pattern}`; relative paths start at {}", folder.display())),
+            }
+        }
+    }
+    files.dedup();
+    Ok(files)
+}
+
+/// The files that a pattern matches, sorted.
+fn matches(folder: &Path, pattern: &str) -> Result<Vec<PathBuf>, String> {
+    let rooted = format!("{}/{pattern}", glob::Pattern::escape(&folder.display().to_string()));
+    let rooted = if Path::new(pattern).is_absolute() { pattern } else { &rooted };
+    let found = glob::glob(rooted).map_err(|error| format!("`{pattern}` is not a pattern: {error}"))?;
+    Ok(found.filter_map(Result::ok).filter(|path| path.is_file()).collect())
+}

@@ -1,0 +1,189 @@
+//! What a run leaves in `runs/PIPELINE/TIME/`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use retune_protocol::Failure;
+use retune_spec::Document;
+use retune_store::{Digest, Flush, Journal, Store};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::bundle::write_bundle;
+use crate::events::Event;
+use crate::graph::Work;
+use crate::keys::{Outcome, Planner};
+use crate::project::Error;
+
+/// What `run.json` says of a stage.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct StageSummary {
+    /// Its name.
+    pub name: String,
+    /// What it is: the word after `uses:`, `read` or `evaluate`.
+    pub kind: String,
+    /// Its cache key.
+    pub key: Digest,
+    /// Whether its result was in the store.
+    pub cached: bool,
+    /// What it left.
+    pub outcome: Outcome,
+}
+
+/// What `run.json` says of a run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RunSummary {
+    /// The pipeline's name.
+    pub pipeline: String,
+    /// `done`, `failed` or `interrupted`.
+    pub status: String,
+    /// Seconds that it took.
+    pub seconds: f64,
+    /// What was done, in the order of the pipeline.
+    pub stages: Vec<StageSummary>,
+    /// What is in `metrics.json`; null before anything was scored.
+    pub metrics: Value,
+}
+
+/// The folder of one run.
+pub struct RunFolder {
+    path: PathBuf,
+    pipeline: String,
+    journal: Journal,
+}
+
+impl RunFolder {
+    /// A new folder, named after the time.
+    pub fn create(runs: &Path, pipeline: &str) -> Result<Self, Error> {
+        let parent = runs.join(pipeline);
+        let cannot = |error: std::io::Error| retune_store::StoreError::write(&parent, None, error);
+        fs::create_dir_all(&parent).map_err(cannot)?;
+        let time = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
+        let names = std::iter::once(time.clone()).chain((2..).map(|n| format!("{time}-{n}")));
+        for name in names {
+            let path = parent.join(name);
+            match fs::create_dir(&path) {
+                Ok(()) => {
+                    let journal = Journal::open(&path.join("journal.jsonl"), Flush::Never)?;
+                    return Ok(Self { path, pipeline: pipeline.to_owned(), journal });
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(cannot(error).into()),
+            }
+        }
+        Err(Failure::failed("no name is left for a run").into())
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Adds a line to the journal.
+    pub fn journal(&mut self, event: &Event) -> Result<(), Error> {
+        Ok(self.journal.append(&json!({ "time": jiff::Timestamp::now().to_string(), "what": event }))?)
+    }
+
+    /// Writes the results that there are, and points `latest` at the folder.
+    pub fn finish(&mut self, store: &Store, planner: &Planner, stages: Vec<StageSummary>, status: &str, seconds: f64) -> Result<RunSummary, Error> {
+        let document: &Document = planner.document;
+        self.write("pipeline.resolved.yaml", document.resolved_yaml().as_bytes())?;
+        self.copy_tables(store, planner)?;
+        let metrics = self.write_results(store, planner)?;
+        let summary = RunSummary { pipeline: self.pipeline.clone(), status: status.to_owned(), seconds, stages, metrics };
+        self.write_json("run.json", &summary)?;
+        self.point_latest()?;
+        Ok(summary)
+    }
+
+    /// `metrics.json`, predictions and a bundle for each stage that nothing follows.
+    fn write_results(&self, store: &Store, planner: &Planner) -> Result<Value, Error> {
+        let pipeline = &planner.document.pipeline;
+        let leaves: Vec<usize> = (0..pipeline.stages.len()).filter(|&stage| (0..pipeline.stages.len()).all(|other| planner.graph.input(other) != Some(stage))).collect();
+        let mut results = Vec::new();
+        for &leaf in &leaves {
+            let mut chain = planner.chain(leaf);
+            chain.push(leaf);
+            let stages: Option<Vec<(String, Digest)>> =
+                chain.iter().map(|&stage| Some((pipeline.stages[stage].id.clone(), planner.stage_object(stage, "fitted")?))).collect();
+            let suffix = if leaves.len() == 1 { String::new() } else { format!("-{}", pipeline.stages[leaf].id) };
+            if let Some(stages) = stages {
+                write_bundle(store, &self.path.join(format!("model{suffix}")), &pipeline.name, &stages)?;
+            }
+            let evaluation = planner.graph.nodes.iter().position(|node| node.work == Work::Evaluate(leaf));
+            let evaluation = evaluation.and_then(|node| planner.outcome(node)).and_then(|outcome| outcome.object("evaluation"));
+            if let Some(evaluation) = evaluation.and_then(|digest| store.object(digest).transpose()) {
+                let evaluation = evaluation?;
+                let mut scores: Value = evaluation.read_json("scores.json")?;
+                scores["stage"] = json!(pipeline.stages[leaf].id);
+                scores["guard"] = tuning_details(store, planner, leaf)?;
+                results.push(scores);
+                if evaluation.manifest().files.iter().any(|file| file.path == "predictions.parquet") {
+                    self.write(&format!("predictions{suffix}.parquet"), &evaluation.read_bytes("predictions.parquet")?)?;
+                }
+            }
+        }
+        if results.is_empty() {
+            return Ok(Value::Null);
+        }
+        let metrics = json!({ "pipeline": pipeline.name, "results": results });
+        self.write_json("metrics.json", &metrics)?;
+        Ok(metrics)
+    }
+
+    /// Tables of the stages' reports: `leaderboard.parquet`, `features.parquet`, and the reports themselves.
+    fn copy_tables(&self, store: &Store, planner: &Planner) -> Result<(), Error> {
+        let stages = &planner.document.pipeline.stages;
+        for (stage, spec) in stages.iter().enumerate() {
+            let Some(report) = planner.stage_object(stage, "report") else { continue };
+            let Some(report) = store.object(&report)? else { continue };
+            let alone = stages.iter().filter(|other| other.kind.word() == spec.kind.word()).count() == 1;
+            for file in &report.manifest().files {
+                let bytes = report.read_bytes(&file.path)?;
+                match file.path.as_str() {
+                    "report.json" => self.write(&format!("stages/{}.json", spec.id), &bytes)?,
+                    table if alone => self.write(table, &bytes)?,
+                    table => {
+                        let (name, ending) = table.rsplit_once('.').unwrap_or((table, "bin"));
+                        self.write(&format!("{name}-{}.{ending}", spec.id), &bytes)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
+        let path = self.path.join(name);
+        let cannot = |error: std::io::Error| retune_store::StoreError::write(&path, Some(bytes.len() as u64), error);
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent).map_err(cannot)?;
+        }
+        fs::write(&path, bytes).map_err(cannot)?;
+        Ok(())
+    }
+
+    fn write_json<T: Serialize>(&self, name: &str, value: &T) -> Result<(), Error> {
+        let mut bytes = serde_json::to_vec_pretty(value).map_err(|error| Failure::failed(error.to_string()))?;
+        bytes.push(b'\n');
+        self.write(name, &bytes)
+    }
+
+    fn point_latest(&self) -> Result<(), Error> {
+        let (Some(parent), Some(name)) = (self.path.parent(), self.path.file_name()) else { return Ok(()) };
+        let (temporary, latest) = (parent.join(format!(".latest-{}", std::process::id())), parent.join("latest"));
+        let cannot = |error: std::io::Error| retune_store::StoreError::write(&latest, None, error);
+        let _ = fs::remove_file(&temporary);
+        std::os::unix::fs::symlink(name, &temporary).map_err(cannot)?;
+        fs::rename(&temporary, &latest).map_err(cannot)?;
+        Ok(())
+    }
+}
+
+/// What the guard of the last fine-tuning decided; null where there was none.
+fn tuning_details(store: &Store, planner: &Planner, leaf: usize) -> Result<Value, Error> {
+    let Some(digest) = planner.stage_object(leaf, "report") else { return Ok(Value::Null) };
+    let Some(report) = store.object(&digest)? else { return Ok(Value::Null) };
+    let report: Value = report.read_json("report.json")?;
+    Ok(report.get("details").and_then(|details| details.get("guard")).cloned().unwrap_or(Value::Null))
+}

@@ -1,0 +1,80 @@
+//! The job `apply`: rows through a bundle or a fitted stage.
+
+use std::path::{Path, PathBuf};
+
+use indexmap::IndexMap;
+use retune_estimators::Model;
+use retune_protocol::{ApplyJob, Level};
+use retune_stage::{FittedChain, Progress, Result, Rows, StageError};
+use retune_store::Artifact;
+use retune_table::{ReadOptions, TargetPolicy, conform, read_files};
+use serde_json::json;
+
+use crate::registry::load_fitted;
+use crate::serve::Output;
+
+/// The fitted chain of a bundle, or a single fitted stage.
+pub struct Bundle {
+    chain: FittedChain,
+}
+
+impl Bundle {
+    /// Opens and verifies the artifact.
+    pub fn open(path: &Path) -> Result<Self> {
+        let artifact = Artifact::open(path)?;
+        let stages = if artifact.manifest().kind == "bundle" {
+            let contents: serde_json::Value = artifact.read_json("bundle.json")?;
+            let folders = contents.get("stages").and_then(serde_json::Value::as_array).cloned().unwrap_or_default();
+            folders
+                .iter()
+                .filter_map(serde_json::Value::as_str)
+                .map(|folder| load_fitted(&artifact.embedded(folder)?))
+                .collect::<Result<Vec<_>>>()?
+        } else {
+            vec![load_fitted(&artifact)?]
+        };
+        if stages.is_empty() {
+            return Err(StageError::failed(format!("{} holds no fitted stage", path.display())));
+        }
+        Ok(Self { chain: FittedChain { stages } })
+    }
+
+    /// Reads files and binds their columns by name to what the first stage needs.
+    pub fn read(&self, files: &[PathBuf], target: TargetPolicy) -> Result<Rows> {
+        let input = self.chain.input().ok_or_else(|| StageError::failed("the bundle holds no fitted stage"))?;
+        let frame = read_files(files, &ReadOptions::default().like(input))?;
+        Ok(Rows::Table(conform(&frame, input, target)?.table))
+    }
+
+    /// Takes rows through all stages but the model.
+    pub fn before_model(&self, rows: Rows) -> Result<Rows> {
+        let n_before = self.chain.stages.len().saturating_sub(1);
+        self.chain.stages[..n_before].iter().try_fold(rows, |rows, stage| stage.apply(rows))
+    }
+
+    /// The model at the end.
+    pub fn model(&self) -> Result<&Model> {
+        let last = self.chain.stages.last().and_then(|stage| stage.as_any().downcast_ref::<Model>());
+        last.ok_or_else(|| StageError::data("the artifact ends in no model").help("`retune stage apply` takes rows through any fitted stage"))
+    }
+}
+
+/// Takes files through the artifact and writes what comes out.
+pub fn apply(job: &ApplyJob, progress: &dyn Progress) -> Result<Output> {
+    let bundle = Bundle::open(&job.artifact)?;
+    progress.update("reading", 0, None);
+    let rows = bundle.read(&job.input, TargetPolicy::Optional)?;
+    let n_in = rows.n_rows();
+    progress.update("applying", 0, None);
+    let out = bundle.chain.apply(rows)?;
+    if out.n_rows() != n_in {
+        return Err(StageError::failed(format!("{n_in} rows went in and {} came out", out.n_rows())));
+    }
+    progress.check_cancelled()?;
+    match &out {
+        Rows::Table(table) => retune_table::write_file(table, &job.output)?,
+        Rows::Tensors(tensors) => tensors.save(&job.output)?,
+    }
+    progress.message(Level::Info, &format!("{n_in} rows in, {n_in} rows out"));
+    Ok((IndexMap::new(), json!({ "rows": n_in, "output": job.output })))
+}

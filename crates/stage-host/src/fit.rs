@@ -1,0 +1,73 @@
+//! The job `fit`.
+
+use indexmap::IndexMap;
+use retune_protocol::{FitJob, Request};
+use retune_stage::{FitContext, Progress, Result, Seed, StageError, Upstream};
+use retune_store::Store;
+use serde_json::json;
+
+use crate::objects::{Objects, Sets, fitted, publish_fitted, publish_report};
+use crate::registry::stage_of;
+use crate::serve::Output;
+
+/// Fits a stage on the training rows and takes the other rows through it.
+pub fn fit(job: &FitJob, request: &Request, store: &Store, objects: &mut Objects, progress: &dyn Progress) -> Result<Output> {
+    retune_tensor::device::set_threads(request.threads)?;
+    let sets = objects.rows(store, &job.rows)?;
+    let train = sets.get("train").cloned().ok_or_else(|| StageError::failed("there are no training rows"))?;
+    let raw = objects.rows(store, &job.raw)?;
+    let upstream = Upstream {
+        train: raw.get("train").cloned().ok_or_else(|| StageError::failed("there are no training rows"))?,
+        stages: job.chain.iter().map(stage_of).collect(),
+        kinds: job.chain.iter().map(|kind| kind.word()).collect(),
+        seed: Seed(job.seed),
+    };
+    let base = job.base.as_ref().map(|digest| fitted(store, digest)).transpose()?;
+    let work = store.work_dir(&job.work)?;
+    let context = FitContext {
+        seed: Seed(job.seed).derive(job.stage.word()),
+        threads: request.threads,
+        device: request.device,
+        validation: sets.get("validation"),
+        upstream: Some(&upstream),
+        base: base.as_deref(),
+        work: Some(&work),
+        progress,
+    };
+    let stage = stage_of(&job.stage);
+    stage.check(train.schema()).map_err(together)?;
+    let rows_in = train.n_rows();
+    let mut fit = stage.fit(train, &context)?;
+    let mut published = IndexMap::new();
+    if !job.stage.is_model() {
+        let mut out = Sets::new();
+        out.insert("train".to_owned(), fit.train);
+        // Test rows are taken through the whole chain once, at the end.
+        for (set, rows) in sets.iter().filter(|(set, _)| !matches!(set.as_str(), "train" | "test")) {
+            out.insert(set.clone(), fit.fitted.apply(rows.clone()).map_err(|error| error.within(format!("{set} rows")))?);
+        }
+        fit.report.columns = [sets["train"].schema().features().count(), fit.fitted.output().features().count()];
+        published.insert("rows".to_owned(), objects.publish_rows(store, out)?);
+    }
+    published.insert("fitted".to_owned(), publish_fitted(store, fit.fitted.as_ref())?);
+    let summary = summary(job.stage.is_model(), rows_in, &fit.report);
+    published.insert("report".to_owned(), publish_report(store, &mut fit.report)?);
+    Ok((published, json!({ "summary": summary, "details": fit.report.details })))
+}
+
+fn summary(is_model: bool, rows_in: usize, report: &retune_stage::StageReport) -> String {
+    if let Some(text) = report.details.get("summary").and_then(serde_json::Value::as_str) {
+        return text.to_owned();
+    }
+    let rows_out = report.rows.last().map_or(rows_in, retune_stage::RowChange::rows_out);
+    let [columns_in, columns_out] = report.columns;
+    let rows = if rows_in == rows_out { format!("{rows_in} rows") } else { format!("{rows_in} -> {rows_out} rows") };
+    if is_model { rows } else { format!("{rows}, {columns_in} -> {columns_out} features") }
+}
+
+fn together(mut errors: Vec<StageError>) -> StageError {
+    let helps: Vec<String> = errors.iter_mut().filter_map(|error| error.help.take()).collect();
+    let messages: Vec<String> = errors.into_iter().map(|error| error.message).collect();
+    let error = StageError::data(messages.join("\n"));
+    if helps.is_empty() { error } else { error.help(helps.join("\n")) }
+}

@@ -1,0 +1,481 @@
+//! Whole pipelines through the command line: what a run leaves, what is kept from one run to the next, and the commands around it.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::path::Path;
+use std::sync::LazyLock;
+
+use retune_tests::{FOUR_STEPS, Workplace, assert_has, people};
+use serde_json::Value;
+
+/// A finished run of the four steps. Tests read it and leave it as it is.
+static FINISHED: LazyLock<Workplace> = LazyLock::new(|| {
+    let place = Workplace::shared(env!("CARGO_TARGET_TMPDIR"), "flow");
+    place.write("p.yaml", FOUR_STEPS);
+    place.write("people.csv", people(150));
+    place.ok(&["run", "p.yaml"]);
+    place
+});
+
+const LATEST: &str = "runs/people/latest";
+
+/// Two branches, one of them divided by a matrix.
+const BRANCHES: &str = "version: 1
+name: people
+threads: 1
+data: { path: people.csv, target: likes, id: id }
+stages:
+  - id: prepare
+    uses: preprocessing
+    with: { steps: [ impute: {}, one_hot: {} ] }
+  - id: scaled
+    uses: preprocessing
+    strategy: { matrix: { center: [true, false] } }
+    with: { steps: [ standard_scale: { center: \"${{ matrix.center }}\" } ] }
+  - id: linear
+    uses: model-selection
+    with: { folds: 2, search: { trials: 2 }, candidates: [ logistic_regression: { l2: { log_uniform: [0.1, 10] } } ] }
+  - id: trees
+    uses: model-selection
+    inputs: prepare
+    with: { folds: 2, search: { trials: 1 }, candidates: [ gradient_boosting: { trees: 5 } ] }
+";
+
+/// A preprocessing that hands tensors to a network.
+const TENSORS: &str = "version: 1
+name: people
+seed: 5
+threads: 1
+data: { path: people.csv, target: likes, id: id }
+stages:
+  - id: prepare
+    uses: preprocessing
+    with: { steps: [ impute: {}, one_hot: {}, standard_scale: {}, to_tensor: {} ] }
+  - id: model
+    uses: model-selection
+    with: { folds: 2, search: { trials: 2 }, candidates: [ mlp: { hidden: { choice: [[4], [8]] }, epochs: 3, batch_size: 32 } ] }
+  - id: tuned
+    uses: fine-tuning
+    with: { base: model, network: { epochs: 2 } }
+";
+
+#[test]
+fn a_run_leaves_everything_that_it_promises() {
+    let place = &*FINISHED;
+    for file in ["metrics.json", "predictions.parquet", "leaderboard.parquet", "features.parquet", "pipeline.resolved.yaml", "journal.jsonl", "run.json", "model/manifest.json"] {
+        assert!(!place.read(Path::new(LATEST).join(file)).is_empty(), "{file}");
+    }
+    assert!(place.path(LATEST).is_symlink());
+    let metrics = place.json("runs/people/latest/metrics.json");
+    let result = &metrics["results"][0];
+    assert_eq!((&metrics["pipeline"], &result["stage"], &result["set"], &result["n_rows"]), (&"people".into(), &"tuned".into(), &"test".into(), &30.into()));
+    for model in result["models"].as_array().unwrap() {
+        let score = |key: &str| model["scores"]["accuracy"][key].as_f64().unwrap();
+        assert!(score("low") <= score("value") && score("value") <= score("high") && score("value") > 0.7, "{model}");
+    }
+    let run = place.json("runs/people/latest/run.json");
+    let names: Vec<&str> = run["stages"].as_array().unwrap().iter().map(|stage| stage["name"].as_str().unwrap()).collect();
+    assert_eq!((run["status"].as_str(), names.as_slice()), (Some("done"), ["data", "prepare", "features", "model", "tuned", "evaluate tuned"].as_slice()));
+    let journal = place.text("runs/people/latest/journal.jsonl");
+    let events: Vec<Value> = journal.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let event = |event: &Value| event["what"]["event"].as_str().unwrap().to_owned();
+    assert_eq!((event(&events[0]), event(events.last().unwrap())), ("run_started".to_owned(), "run_finished".to_owned()));
+    // What was resolved runs again as it is, and finds everything done.
+    let resolved = place.text("runs/people/latest/pipeline.resolved.yaml");
+    assert!(!resolved.contains("${{"), "{resolved}");
+}
+
+#[test]
+fn a_second_run_finds_everything_done() {
+    let place = Workplace::with(FOUR_STEPS);
+    let first = place.ok(&["run", "p.yaml"]);
+    assert_has(&first, &["tuned on 30 test rows, with 95 % intervals", "base: model", "tuned: tuned", "difference", "guard: ", ", 0 of 6 stages cached"]);
+    let (ran, results) = (place.ran_and_cached("people"), place.results("people"));
+    assert_eq!((ran.0.len(), ran.1.len()), (6, 0));
+    assert_has(&place.ok(&["plan", "p.yaml"]), &["0 of 6 would run"]);
+    assert_has(&place.ok(&["why", "p.yaml", "model"]), &["model would not run: its result is in the store"]);
+    let second = place.run(&["run", "p.yaml"]);
+    assert_has(&second.stdout, &[", 6 of 6 stages cached"]);
+    assert_has(&second.stderr, &["cached  prepare"]);
+    assert_eq!(place.results("people"), results);
+    // The resolved pipeline is the same one.
+    let resolved = place.read("runs/people/latest/pipeline.resolved.yaml");
+    place.write("resolved.yaml", resolved);
+    assert_has(&place.ok(&["plan", "resolved.yaml"]), &["0 of 6 would run"]);
+    // Asked for, everything runs again and comes out the same.
+    assert_has(&place.ok(&["run", "p.yaml", "--force"]), &[", 0 of 6 stages cached"]);
+    assert_eq!(place.results("people"), results);
+}
+
+#[test]
+fn the_same_bits_in_another_folder_in_parts_and_stage_by_stage() {
+    let expected = FINISHED.results("people");
+    let place = Workplace::with(FOUR_STEPS);
+    // Through the store: each of these is a process of its own.
+    for stage in ["prepare", "features", "model", "tuned"] {
+        place.ok(&["run", "p.yaml", "--only", stage]);
+        assert_eq!(place.ran_and_cached("people").0.last().unwrap(), stage);
+    }
+    place.ok(&["run", "p.yaml"]);
+    assert_eq!(place.ran_and_cached("people").0, ["evaluate tuned"]);
+    assert_eq!(place.results("people"), expected);
+    place.ok(&["run", "p.yaml", "--from", "model"]);
+    assert_eq!(place.ran_and_cached("people").0, ["model", "tuned", "evaluate tuned"]);
+    assert_eq!(place.results("people"), expected);
+    place.ok(&["run", "p.yaml", "--until", "features", "--force"]);
+    assert_eq!(place.ran_and_cached("people").0, ["data", "prepare", "features"]);
+    assert_has(&place.fails(4, &["run", "p.yaml", "--only", "feature"]), &["error: no stage `feature`", "help: did you mean `features`?"]);
+}
+
+#[test]
+fn tensors_go_through_memory_and_through_the_store() {
+    let memory = Workplace::with(TENSORS);
+    memory.ok(&["run", "p.yaml"]);
+    let store = Workplace::with(TENSORS);
+    for stage in ["prepare", "model", "tuned"] {
+        store.ok(&["run", "p.yaml", "--only", stage]);
+    }
+    store.ok(&["run", "p.yaml"]);
+    assert_eq!(store.results("people"), memory.results("people"));
+    let has_tensors = store.files("store/objects").keys().any(|file| file.ends_with("train.safetensors"));
+    assert!(has_tensors, "{:?}", store.files("store/objects").keys());
+    // Rows to predict go the same way.
+    store.ok(&["predict", LATEST, "--input", "people.csv", "--output", "out.csv"]);
+    assert_eq!(store.text("out.csv").lines().count(), 151);
+}
+
+#[test]
+fn the_same_bits_whatever_runs_side_by_side() {
+    let runs: Vec<_> = ["1", "3"]
+        .into_iter()
+        .map(|jobs| {
+            let place = Workplace::with(BRANCHES);
+            place.ok(&["run", "p.yaml", "--jobs", jobs]);
+            let run = place.json("runs/people/latest/run.json");
+            let names: Vec<String> = run["stages"].as_array().unwrap().iter().map(|stage| stage["name"].as_str().unwrap().to_owned()).collect();
+            (names, place.results("people"))
+        })
+        .collect();
+    assert_eq!(runs[0], runs[1]);
+    let (names, results) = &runs[0];
+    // The matrix repeats the stage and what follows it.
+    let count = |word: &str| names.iter().filter(|name| name.contains(word) && !name.starts_with("evaluate")).count();
+    assert_eq!((count("scaled"), count("linear"), count("trees"), names.len()), (2, 2, 1, 10), "{names:?}");
+    let predictions: Vec<&String> = results.keys().filter(|name| name.starts_with("predictions")).collect();
+    assert_eq!(predictions.len(), 3, "{predictions:?}");
+}
+
+#[test]
+fn a_stage_fitted_alone_is_the_stage_of_the_run() {
+    let place = Workplace::with(FOUR_STEPS);
+    for (position, stage) in [(0, "prepare"), (1, "features"), (2, "tuned")] {
+        place.ok(&["stage", "fit", &format!("p.yaml#{stage}"), "--output", stage]);
+        assert_eq!(place.files(stage), FINISHED.files(format!("{LATEST}/model/{position}-{stage}")), "{stage}");
+    }
+    assert_has(&place.fails(4, &["stage", "fit", "p.yaml#prepare", "--output", "prepare"]), &["error: prepare already exists"]);
+    assert_has(&place.fails(4, &["stage", "fit", "p.yaml#prepair", "--output", "x"]), &["error: no stage `prepair`", "help: did you mean `prepare`?"]);
+}
+
+#[test]
+fn one_stage_file_is_fitted_on_one_table_and_applied_to_another() {
+    let place = Workplace::with("");
+    place.write("steps.yaml", "steps: [ impute: {}, min_max_scale: { columns: income }, one_hot: {} ]");
+    place.ok(&["stage", "fit", "preprocessing", "--with", "steps.yaml", "--input", "people.csv", "--target", "likes", "--output", "fitted"]);
+    place.write("two.csv", "id,age,income,fixed,city\nx,,1e9,1,Oslo\ny,30,0,1,Rome\n");
+    assert_eq!(place.ok(&["stage", "apply", "fitted", "--input", "two.csv", "--output", "out.jsonl"]), "out.jsonl 2 rows\n");
+    let rows: Vec<Value> = place.text("out.jsonl").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(rows[0]["age"].as_f64().is_some_and(|age| (18.0..78.0).contains(&age)), "{}", rows[0]);
+    assert!(rows[0]["income"].as_f64().unwrap() > 1.0 && rows[1]["income"].as_f64().unwrap() < 0.0, "{rows:?}");
+    assert_eq!((&rows[0]["city_Oslo"], &rows[1]["city_Oslo"]), (&true.into(), &false.into()), "{rows:?}");
+    place.write("steps.yaml", "steps: [ imputed: {} ]");
+    let error = place.fails(3, &["stage", "fit", "preprocessing", "--with", "steps.yaml", "--input", "people.csv", "--target", "likes", "--output", "other"]);
+    assert_has(&error, &["error: unknown preprocessing step `imputed`", "--> steps.yaml:1:10", "did you mean `impute`?"]);
+}
+
+#[test]
+fn an_upstream_change_without_effect_stops_there() {
+    let place = Workplace::with(FOUR_STEPS);
+    place.ok(&["run", "p.yaml", "--set", "factor=1e6", "--until", "features"]);
+    place.ok(&["run", "p.yaml", "--set", "factor=1e7", "--until", "features"]);
+    assert_eq!(place.ran_and_cached("people"), (vec!["prepare".to_owned()], vec!["data".to_owned(), "features".to_owned()]));
+    // One that has an effect does not.
+    place.ok(&["run", "p.yaml", "--set", "factor=0.1", "--until", "features"]);
+    assert_eq!(place.ran_and_cached("people").0, ["prepare", "features"]);
+}
+
+#[test]
+fn why_names_the_part_of_the_key_that_changed() {
+    let place = Workplace::with(FOUR_STEPS);
+    assert_has(&place.ok(&["why", "p.yaml", "data"]), &["data would run: it never ran here"]);
+    assert_has(&place.ok(&["plan", "p.yaml"]), &["it never ran here", "6 of 6 would run"]);
+    place.ok(&["run", "p.yaml", "--until", "features"]);
+    let why = place.ok(&["why", "p.yaml", "prepare", "--set", "factor=5"]);
+    assert_has(&why, &["prepare would run, because its key changed:", "with.steps[2].clip_outliers.factor: 3", "-> 5"]);
+    assert_has(&place.ok(&["why", "p.yaml", "features", "--set", "factor=5"]), &["features would run if what it needs comes out differently", "prepare: with.steps[2].clip_outliers.factor changed"]);
+    assert_has(&place.ok(&["plan", "p.yaml", "--set", "keep=2"]), &["with.steps[1].mutual_information.keep changed"]);
+    place.write("people.csv", people(149));
+    assert_has(&place.ok(&["why", "p.yaml", "data"]), &["files.all[0]: "]);
+    assert_has(&place.fails(4, &["why", "p.yaml", "prepair"]), &["error: no stage `prepair`", "help: did you mean `prepare`?"]);
+}
+
+#[test]
+fn a_failed_stage_leaves_the_rest_done() {
+    let place = Workplace::with(
+        "version: 1
+name: people
+threads: 1
+data: { path: people.csv, target: likes, id: id }
+stages:
+  - id: prepare
+    uses: preprocessing
+    with: { steps: [ impute: {}, one_hot: {}, standard_scale: {} ] }
+  - id: bad
+    uses: preprocessing
+    with: { steps: [ log1p: { columns: income } ] }
+  - id: after
+    uses: feature-selection
+    with: { steps: [ variance_threshold: {} ] }
+  - id: good
+    uses: model-selection
+    inputs: prepare
+    with: { folds: 2, search: { trials: 1 }, candidates: [ logistic_regression: {} ] }
+",
+    );
+    let first = place.run(&["run", "p.yaml"]);
+    assert_eq!(first.code, 4, "{}", first.stderr);
+    assert_has(&first.stderr, &["  failed  bad: ", "column `income`", " skipped  after (`bad` failed)", "    done  good "]);
+    let (ran, cached) = place.ran_and_cached("people");
+    assert_eq!((ran.as_slice(), cached.len()), (["data", "prepare", "good", "evaluate good"].map(str::to_owned).as_slice(), 0));
+    assert_eq!(place.json("runs/people/latest/run.json")["status"], "failed");
+    assert_has(&first.stdout, &["good on 23 test rows"]);
+    place.fails(4, &["run", "p.yaml"]);
+    let (ran, cached) = place.ran_and_cached("people");
+    assert_eq!((ran.len(), cached), (0, ["data", "prepare", "good", "evaluate good"].map(str::to_owned).to_vec()));
+}
+
+#[test]
+fn a_stage_is_stopped_at_its_timeout() {
+    let slow = "logistic_regression: {} } ]".replace("logistic_regression: {}", "mlp: { epochs: 100000, early_stopping: 0, batch_size: 8 }");
+    let pipeline = FOUR_STEPS.split("  - id: model").next().unwrap().to_owned()
+        + "  - id: slow\n    uses: model-selection\n    timeout: 1\n    with: { folds: 2, search: { trials: 1 }, candidates: [ "
+        + slow.trim_end_matches(" } ]")
+        + " ] }\n";
+    let place = Workplace::with(&pipeline);
+    let run = place.run(&["run", "p.yaml"]);
+    assert_eq!(run.code, 5, "{}", run.stderr);
+    assert_has(&run.stderr, &["  failed  slow: stopped after its timeout of 1 s", "help: raise `timeout`, or give the stage less to do", " skipped  evaluate slow (`slow` failed)"]);
+    assert_eq!(place.ran_and_cached("people").0, ["data", "prepare", "features"]);
+}
+
+#[test]
+fn a_host_that_dies_is_a_failed_stage() {
+    let place = Workplace::with(FOUR_STEPS);
+    for (host, words) in [("/bin/false", "retune-stage ended with code 1"), ("/none", "cannot start /none: No such file or directory")] {
+        let mut command = place.command(&["run", "p.yaml"]);
+        command.env("RETUNE_STAGE", host);
+        let run = place.finish(command);
+        assert_eq!(run.code, 5, "{}", run.stderr);
+        assert_has(&run.stderr, &[words]);
+    }
+}
+
+#[test]
+fn graph_show_and_schema_say_what_is_there() {
+    let place = &*FINISHED;
+    let mermaid = place.ok(&["graph", "p.yaml"]);
+    assert_has(&mermaid, &["flowchart LR\n", "n1[\"prepare<br/>preprocessing\"]", "n0 --> n1", "[\"evaluate tuned\"]"]);
+    let dot = place.ok(&["graph", "p.yaml", "--format", "dot"]);
+    assert_has(&dot, &["digraph {\n", "n1 [label=\"prepare\\npreprocessing\"];", "n0 -> n1;", "}\n"]);
+    let show = place.ok(&["show", "people"]);
+    assert_has(&show, &["people: done", "prepare: training rows", "features: features", "model: leaderboard", "tuned on 30 test rows"]);
+    let part = place.ok(&["show", LATEST, "--part", "leaderboard"]);
+    assert_has(&part, &["model: leaderboard", "logistic_regression", "gradient_boosting"]);
+    assert!(!part.contains("test rows"), "{part}");
+    let metrics: Value = serde_json::from_str(&place.ok(&["show", "people", "--part", "metrics", "--json"])).unwrap();
+    assert_eq!(metrics, place.json("runs/people/latest/metrics.json"));
+    assert_has(&place.fails(4, &["show", "nobody"]), &["error: no run at nobody"]);
+    let schema: Value = serde_json::from_str(&place.ok(&["schema"])).unwrap();
+    assert_eq!(schema["properties"]["stages"]["minItems"], 1);
+    assert_has(&place.ok(&["schema", "--reference"]), &["standard_scale", "gradient_boosting"]);
+    assert_has(&place.ok(&["validate", "p.yaml"]), &["p.yaml is valid: 4 stages, 1 data file\n"]);
+}
+
+#[test]
+fn stages_are_listed_and_described() {
+    let place = Workplace::new();
+    assert_has(&place.ok(&["stage", "list"]), &["  impute ", "  mutual_information ", "  logistic_regression "]);
+    assert_has(&place.ok(&["stage", "describe", "impute"]), &["strategy", "indicator"]);
+    assert_has(&place.fails(2, &["stage", "describe", "imputer"]), &["error: nothing is called `imputer`", "help: did you mean `impute`?"]);
+}
+
+#[test]
+fn the_command_line_explains_itself() {
+    let place = Workplace::with(FOUR_STEPS);
+    assert_has(&place.fails(2, &[]), &["Usage: retune", "Exit codes: 0 done; 2 usage"]);
+    assert_has(&place.fails(2, &["run", "p.yaml", "--job", "2"]), &["unexpected argument '--job'", "--jobs"]);
+    assert_has(&place.fails(2, &["run", "p.yaml", "--only", "a", "--from", "b"]), &["cannot be used with"]);
+    assert_has(&place.fails(2, &["run", "p.yaml", "--set", "x"]), &["write it as NAME=VALUE"]);
+    assert_has(&place.fails(3, &["run", "p.yaml", "--set", "factr=2"]), &["error: `--set factr=2`: no parameter `factr`", "did you mean `factor`?"]);
+    assert_has(&place.fails(4, &["run", "p.yaml", "--device", "gpu"]), &["error: `gpu` is not a device; it is `cpu` or `cuda:N`"]);
+    assert!(!place.path("runs").exists() && !place.store().exists(), "something ran");
+}
+
+#[test]
+fn progress_is_told_as_json_lines() {
+    let place = Workplace::with(FOUR_STEPS);
+    let run = place.run(&["run", "p.yaml", "--progress", "json"]);
+    let events: Vec<Value> = run.stderr.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect();
+    let of = |word: &str| events.iter().filter(|event| event["event"] == word).count();
+    assert_eq!((of("run_started"), of("stage_started"), of("stage_finished"), of("run_finished")), (1, 6, 6, 1));
+    assert!(of("progress") > 0);
+    assert_eq!(place.run(&["run", "p.yaml", "--progress", "none"]).stderr, "");
+}
+
+#[test]
+fn a_pipeline_is_written_from_a_look_at_the_data() {
+    let place = Workplace::new();
+    for (data, target, task, score) in [("wine", "cultivar", "classification, 3 labels", "f1_macro"), ("diabetes", "progression", "regression", "rmse")] {
+        place.copy_data(&format!("{data}.csv"));
+        let written = place.ok(&["init", &format!("data/{data}.csv"), "--target", target]);
+        assert_eq!(written, format!("{data}.yaml\nnext: retune run {data}.yaml\n"));
+        let file = format!("{data}.yaml");
+        assert_has(&place.text(&file), &[&format!("path: data/{data}.csv\n"), &format!("target: {target}  # {task}"), &format!("metric: {score}")]);
+        assert_has(&place.ok(&["validate", &file]), &["is valid: 4 stages"]);
+        let run = place.ok(&["run", &file]);
+        assert_has(&run, &["tuned on ", " test rows"]);
+        assert_has(&place.fails(4, &["init", &format!("data/{data}.csv"), "--target", target]), &[&format!("error: {file} already exists")]);
+    }
+    assert_has(&place.fails(4, &["init", "data/wine.csv", "--target", "cultivars", "--force"]), &["error: data.target: no column `cultivars`; did you mean `cultivar`?"]);
+}
+
+#[test]
+fn a_bundle_predicts_where_there_is_nothing_else() {
+    let place = Workplace::new();
+    for (name, bytes) in FINISHED.files(format!("{LATEST}/model")) {
+        place.write(&format!("model/{name}"), bytes);
+    }
+    let everyone = people(150);
+    let without_target = |row: &str| row.rsplit_once(',').unwrap().0.to_owned();
+    let rows: Vec<String> = everyone.lines().take(41).map(without_target).collect();
+    place.write("rows.csv", rows.join("\n"));
+    for file in ["out.csv", "out.parquet", "out.jsonl", "out.arrow"] {
+        assert_eq!(place.ok(&["predict", "model", "--input", "rows.csv", "--output", file]), format!("{file} 40 rows\n"));
+    }
+    assert!(place.read("out.parquet").starts_with(b"PAR1") && place.read("out.arrow").starts_with(b"ARROW1"));
+    let csv = place.text("out.csv");
+    let (header, lines) = csv.split_once('\n').unwrap();
+    assert!(header.ends_with("id,prediction,probability_no,probability_yes"), "{header}");
+    let json: Vec<Value> = place.text("out.jsonl").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((lines.lines().count(), json.len()), (40, 40));
+    for (line, json) in lines.lines().zip(&json) {
+        let prediction = json["prediction"].as_str().unwrap();
+        assert_has(line, &[&format!("{},{prediction},", json["id"].as_str().unwrap())]);
+        let [no, yes] = ["probability_no", "probability_yes"].map(|name| json[name].as_f64().unwrap());
+        assert!((no + yes - 1.0).abs() < 1e-6 && (prediction == "yes") == (yes > no), "{json}");
+    }
+    // Better than chance, so the columns were not mixed up.
+    let truth = everyone.lines().skip(1).map(|row| row.rsplit_once(',').unwrap().1);
+    let right = truth.zip(&json).filter(|(truth, json)| json["prediction"] == *truth).count();
+    assert!(right > 30, "{right} of 40");
+    // In another order, with more columns and a city that nobody came from.
+    place.write("other.csv", "city,more,fixed,income,age,id\nRome,x,1,2000,40,q\n");
+    place.ok(&["predict", "model", "--input", "other.csv", "--output", "other.jsonl"]);
+    // Not at all where the output would not be one.
+    assert_has(&place.fails(4, &["predict", "model", "--input", "rows.csv", "--output", "out.xlsx"]), &["out.xlsx"]);
+    assert_has(&place.fails(4, &["predict", "nobody", "--input", "rows.csv", "--output", "out.csv"]), &["error: nobody is no model", "help: name the folder `model` of a run"]);
+}
+
+#[test]
+fn rows_that_do_not_fit_are_refused() {
+    let place = Workplace::new();
+    let model = FINISHED.path(LATEST);
+    let cases = [
+        ("id,age,fixed\np1,30,1\n", "error: the rows lack 2 columns: `income` and `city`\n  help: they have `id`, `age` and `fixed`\n"),
+        ("id,age,incme,fixed,city\np1,30,1,1,Oslo\n", "error: the rows lack 1 column: `income`\n  help: `income` may be `incme`; columns are matched by their names\n"),
+        (
+            "id,age,income,fixed,city\np1,30,much,1,Oslo\n",
+            "error: column `income` must be numeric, but holds `much` in row 1\n  help: correct them, or add words that stand for a missing value: `null_values: [much]`\n",
+        ),
+        ("id,age,income,fixed,city\np1,30,inf,1,Oslo\n", "error: column `income` is infinite in row 1\n  help: replace infinite values by a number or leave them empty, before retune reads them\n"),
+    ];
+    for (rows, words) in cases {
+        place.write("rows.csv", rows);
+        assert_eq!(place.fails(4, &["predict", model.to_str().unwrap(), "--input", "rows.csv", "--output", "out.csv"]), words);
+        assert!(!place.path("out.csv").exists());
+    }
+}
+
+#[test]
+fn a_model_is_scored_on_other_rows() {
+    let place = Workplace::with("");
+    let model = FINISHED.path(LATEST);
+    let model = model.to_str().unwrap();
+    assert_has(&place.ok(&["evaluate", model, "--input", "people.csv"]), &["on 150 given rows, with 95 % intervals", "accuracy", "f1_macro"]);
+    let scores: Value = serde_json::from_str(&place.ok(&["evaluate", model, "--input", "people.csv", "--json"])).unwrap();
+    assert!(scores["models"][0]["scores"]["accuracy"]["value"].as_f64().unwrap() > 0.7, "{scores}");
+    place.write("rows.csv", "id,age,income,fixed,city\np1,30,1000,1,Oslo\n");
+    assert_has(&place.fails(4, &["evaluate", model, "--input", "rows.csv"]), &["error: ", "likes"]);
+    place.write("rows.csv", "id,age,income,fixed,city,likes\np1,30,1000,1,Oslo,maybe\n");
+    assert_has(&place.fails(4, &["evaluate", model, "--input", "rows.csv"]), &["error: target `likes` has the label `maybe` in row 1, which no training row has", "help: the labels are `no` and `yes`"]);
+}
+
+#[test]
+fn a_required_goal_that_is_missed_is_an_exit_code() {
+    let goal = "{ base: model, goal: { metric: log_loss, at_most: 1e-9, required: true } }";
+    let place = Workplace::with(&FOUR_STEPS.replace("{ base: model }", goal));
+    // The second time from the store.
+    for cached in ["0 of 6", "6 of 6"] {
+        let run = place.run(&["run", "p.yaml"]);
+        assert_eq!(run.code, 6, "{}", run.stderr);
+        assert_has(&run.stderr, &["error: goal missed: log_loss is 0.", "guard rows, at most 0.000000001 was asked for\n"]);
+        assert_has(&run.stdout, &["tuned on 30 test rows", &format!("{cached} stages cached")]);
+    }
+    let place = Workplace::with(&FOUR_STEPS.replace("{ base: model }", &goal.replace("required: true", "required: false")));
+    assert_has(&place.run(&["run", "p.yaml"]).stderr, &[" warning  tuned: goal missed: "]);
+}
+
+#[test]
+fn a_flipped_byte_is_noticed() {
+    let place = Workplace::new();
+    place.write("rows.csv", people(3));
+    let model = FINISHED.files(format!("{LATEST}/model"));
+    let is_checked = |name: &&String| !name.contains("manifest");
+    assert!(model.keys().filter(is_checked).count() >= 4, "{:?}", model.keys());
+    for (position, damaged) in model.keys().enumerate() {
+        let folder = format!("model{position}");
+        for (name, bytes) in &model {
+            let mut bytes = bytes.clone();
+            if name == damaged {
+                let middle = bytes.len() / 2;
+                bytes[middle] ^= 1;
+            }
+            place.write(&format!("{folder}/{name}"), bytes);
+        }
+        let error = place.fails(5, &["predict", &folder, "--input", "rows.csv", "--output", "out.csv"]);
+        let file = Path::new(damaged).file_name().unwrap().to_str().unwrap();
+        assert_has(&error, &["error: ", file, " is damaged: ", &folder]);
+    }
+    assert!(!place.path("out.csv").exists());
+}
+
+#[test]
+fn a_damaged_store_is_noticed_and_mended() {
+    let place = Workplace::with(FOUR_STEPS);
+    place.ok(&["run", "p.yaml"]);
+    let results = place.results("people");
+    let run = place.json("runs/people/latest/run.json");
+    let rows = run["stages"][1]["outcome"]["objects"]["rows"].as_str().unwrap().to_owned();
+    let files = place.files("store/objects");
+    let object = files.keys().find(|file| file.replace('/', "").starts_with(&rows) && file.ends_with("train.arrow")).unwrap().clone();
+    let mut bytes = files[&object].clone();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    place.write(&format!("store/objects/{object}"), bytes);
+    // Nothing reads it where everything is done; what needs it says so.
+    assert_eq!(place.run(&["run", "p.yaml"]).code, 0);
+    let error = place.fails(5, &["run", "p.yaml", "--from", "features"]);
+    assert_has(&error, &["  failed  features: ", "`train.arrow` in ", " is damaged: ", "the next run makes it again"]);
+    std::fs::remove_dir_all(place.path("store/objects").join(Path::new(&object).parent().unwrap())).unwrap();
+    place.ok(&["run", "p.yaml", "--from", "features"]);
+    assert_eq!(place.results("people"), results);
+}
