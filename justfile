@@ -71,7 +71,7 @@ bench *AREA: build
 
 # Make the tests' expected numbers again, with the peers that `just bench` installs
 references:
-    for script in tests/reference/*.py; do "{{ cache }}/bench-venv/bin/python" "$script"; done
+    for script in crates/*/tests/reference/*.py; do "{{ cache }}/bench-venv/bin/python" "$script"; done
 
 # Kill a run of PIPELINE KILLS times at random moments and check that it ends with the same bits
 kill-test PIPELINE="pipelines/debian_packages.yaml" KILLS="20": build

@@ -3,8 +3,9 @@
     python debian_packages.py rows.csv [--model logistic|hgb|lightgbm|best] [--fit-on train|train+validation] [--output metrics.json]
 
 rows.csv is data/debian_packages.csv with a further column `split` (train, validation, test). Everything is fitted on training rows, and anew
-in each of five folds; a fold's features are made once and shared by all candidates. Boosted models stop early on a tenth of the rows they
-are fitted on; alone, they need no folds. Validation rows are left unused, or with `--fit-on train+validation` are training rows too. Test rows are scored once.
+in each of five folds; a fold's features are made once and shared by all candidates. Boosted models learn the number of rounds by early
+stopping on a tenth of the rows and are fitted again on all of them; alone, they need no folds. Validation rows are left unused, or with
+`--fit-on train+validation` are training rows too. Test rows are scored once.
 """
 
 import argparse
@@ -62,20 +63,23 @@ def logistic(strength):
 
 
 def hgb(x, y, seed, threads):
-    model = HistGradientBoostingClassifier(
-        learning_rate=0.1, max_leaf_nodes=15, max_iter=300, max_features=0.2, random_state=seed,
-        early_stopping=True, validation_fraction=0.1, n_iter_no_change=15,
-    )
-    return model.fit(x, y)
+    common = {"learning_rate": 0.1, "max_leaf_nodes": 15, "max_features": 0.2, "random_state": seed}
+    stopped = HistGradientBoostingClassifier(
+        max_iter=300, early_stopping=True, validation_fraction=0.1, n_iter_no_change=15, **common
+    ).fit(x, y)
+    return HistGradientBoostingClassifier(max_iter=stopped.n_iter_, early_stopping=False, **common).fit(x, y)
 
 
 def boosting(x, y, seed, threads):
-    x, x_stop, y, y_stop = train_test_split(x, y, test_size=0.1, stratify=y, random_state=seed)
-    model = lightgbm.LGBMClassifier(
-        learning_rate=0.1, num_leaves=15, n_estimators=300, colsample_bytree=0.2, max_bin=63,
-        n_jobs=threads, random_state=seed, verbose=-1,
+    common = {
+        "learning_rate": 0.1, "num_leaves": 15, "colsample_bytree": 0.2, "max_bin": 63,
+        "n_jobs": threads, "random_state": seed, "verbose": -1,
+    }
+    x_fit, x_stop, y_fit, y_stop = train_test_split(x, y, test_size=0.1, stratify=y, random_state=seed)
+    stopped = lightgbm.LGBMClassifier(n_estimators=300, **common).fit(
+        x_fit, y_fit, eval_set=[(x_stop, y_stop)], callbacks=[lightgbm.early_stopping(15, verbose=False)]
     )
-    return model.fit(x, y, eval_set=[(x_stop, y_stop)], callbacks=[lightgbm.early_stopping(15, verbose=False)])
+    return lightgbm.LGBMClassifier(n_estimators=stopped.best_iteration_, **common).fit(x, y)
 
 
 LOGISTIC = {f"logistic C={strength:g}": logistic(strength) for strength in [0.01, 0.03, 0.1, 0.3, 1]}

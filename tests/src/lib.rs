@@ -103,16 +103,17 @@ impl Workplace {
         serde_json::from_slice(&self.read(name)).unwrap()
     }
 
-    /// Every file below a folder, by its path.
+    /// Every file below a folder, by its path; links are left out.
     pub fn files(&self, folder: impl AsRef<Path>) -> BTreeMap<String, Vec<u8>> {
         let (root, mut files, mut folders) = (self.path(folder), BTreeMap::new(), vec![PathBuf::new()]);
         while let Some(folder) = folders.pop() {
             for entry in std::fs::read_dir(root.join(&folder)).unwrap() {
                 let entry = entry.unwrap();
                 let name = folder.join(entry.file_name());
-                if entry.file_type().unwrap().is_dir() {
+                let kind = entry.file_type().unwrap();
+                if kind.is_dir() {
                     folders.push(name);
-                } else {
+                } else if kind.is_file() {
                     files.insert(name.to_str().unwrap().to_owned(), std::fs::read(entry.path()).unwrap());
                 }
             }
@@ -223,17 +224,23 @@ impl Random {
     }
 }
 
-/// A small messy table: an id, numbers with gaps, a constant, a category, and a label of two that the numbers tell with some noise.
+/// A small messy table: an id, numbers with gaps, a constant, a category, a label of two that the numbers tell with some noise; some rows twice.
 pub fn people(rows: usize) -> String {
     let mut random = Random(7);
     let mut text = "id,age,income,fixed,city,likes\n".to_owned();
+    let mut person = String::new();
     for row in 1..=rows {
+        if row % 10 == 0 {
+            writeln!(text, "p{row},{person}").unwrap();
+            continue;
+        }
         let (age, income, place) = (18.0 + 60.0 * random.next_unit(), 1000.0 + 4000.0 * random.next_unit(), random.next_unit());
         let city = if place < 0.5 { "Paris" } else if place < 0.8 { "Oslo" } else { "Lyon" };
         let score = (age - 48.0) / 20.0 + (income - 3000.0) / 1500.0 + random.next_unit() - 0.5;
         let likes = if score > 0.0 { "yes" } else { "no" };
         let age = if row % 11 == 0 { String::new() } else { format!("{age:.0}") };
-        writeln!(text, "p{row},{age},{income:.2},1,{city},{likes}").unwrap();
+        person = format!("{age},{income:.2},1,{city},{likes}");
+        writeln!(text, "p{row},{person}").unwrap();
     }
     text
 }
@@ -294,7 +301,16 @@ pub fn is_host(process: u32) -> bool {
 
 /// Sends a signal, such as `KILL`. The process may be gone already.
 pub fn signal(process: u32, name: &str) {
-    Command::new("kill").args(["-s", name, &process.to_string()]).stderr(Stdio::null()).status().unwrap();
+    kill(name, &process.to_string());
+}
+
+/// Sends a signal to a process group, as a terminal does on Ctrl-C.
+pub fn signal_group(leader: u32, name: &str) {
+    kill(name, &format!("-{leader}"));
+}
+
+fn kill(name: &str, whom: &str) {
+    Command::new("kill").args(["-s", name, "--", whom]).stderr(Stdio::null()).status().unwrap();
 }
 
 /// Waits until something holds; `false` if it did not within the time.

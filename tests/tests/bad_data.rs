@@ -14,7 +14,7 @@ stages:
     with: { steps: [ impute: {}, one_hot: {} ] }
   - id: model
     uses: model-selection
-    with: { folds: 3, search: { trials: 1 }, candidates: [ logistic_regression: {} ] }
+    with: { folds: 3, search: { trials: 1 }, candidates: [ gradient_boosting: { trees: 2, min_rows: 2 } ] }
 ";
 
 const HEADER: &str = "age,city,likes\n";
@@ -116,7 +116,7 @@ fn the_words_for_what_does_not_fit_the_pipeline() {
             "column of a step",
             ("one_hot: {}", "one_hot: { columns: [citty] }"),
             3,
-            "error: no column `citty` in people.csv, and no earlier step makes it\n --> p.yaml:8:54\n  |\n8 |     with: { steps: [ impute: {}, one_hot: { columns: [citty] } ] }\n  |                                                      ^^^^^\n  |\n  = help: did you mean `city`?\n\n1 error",
+            "error: no column `citty` in people.csv, and no earlier step makes it\n --> p.yaml:8:55\n  |\n8 |     with: { steps: [ impute: {}, one_hot: { columns: [citty] } ] }\n  |                                                       ^^^^^\n  |\n  = help: did you mean `city`?\n\n1 error",
         ),
         (
             "continuous labels",
@@ -125,10 +125,10 @@ fn the_words_for_what_does_not_fit_the_pipeline() {
             "failed  data: target `weight` is continuous (0.5 in row 1), where a classification was declared\n          help: say `task: regression`, or give labels",
         ),
         (
-            "a label as a number",
+            "labels where numbers were declared",
             ("target: likes", "target: likes, task: regression"),
-            3,
-            "",
+            4,
+            "failed  data: column `likes` must be numeric, but holds `yes` in row 1, `yes` in row 2, `no` in row 3 and 27 values more\n          help: correct them, or say `task: classification`",
         ),
     ];
     for (case, (from, to), code, words) in cases {

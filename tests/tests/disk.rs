@@ -68,8 +68,10 @@ fn a_full_disk_is_an_error_and_nothing_is_lost() {
         let (first, second) = said.split_once("first: ").unwrap();
         assert_has(first, &["no space left on the device that holds store/", "free some, or write to another disk (`RETUNE_STORE` for the store, `--out` for results)"]);
         assert!(second.starts_with("5\n") && second.ends_with("second: 0\n"), "{kilobytes} KiB: {said}");
+        // The disk may have filled up after a stage was recorded and before that was told.
         let done = first.lines().filter(|line| line.trim_start().starts_with("done  ")).count();
-        assert_has(second, &[&format!(", {done} of 6 stages cached")]);
+        let cached = second.rsplit_once(" of 6 stages cached").unwrap().0.rsplit_once(' ').unwrap().1;
+        assert!(cached.parse::<usize>().unwrap() >= done, "{done} done, {cached} cached");
         assert_eq!(place.results("people"), expected.results("people"), "{kilobytes} KiB");
     }
 }

@@ -255,11 +255,12 @@ stages:
 
 #[test]
 fn a_stage_is_stopped_at_its_timeout() {
-    let slow = "logistic_regression: {} } ]".replace("logistic_regression: {}", "mlp: { epochs: 100000, early_stopping: 0, batch_size: 8 }");
     let pipeline = FOUR_STEPS.split("  - id: model").next().unwrap().to_owned()
-        + "  - id: slow\n    uses: model-selection\n    timeout: 1\n    with: { folds: 2, search: { trials: 1 }, candidates: [ "
-        + slow.trim_end_matches(" } ]")
-        + " ] }\n";
+        + "  - id: slow
+    uses: model-selection
+    timeout: 1
+    with: { folds: 2, search: { trials: 1 }, candidates: [ mlp: { epochs: 100000, early_stopping: 0, batch_size: 8 } ] }
+";
     let place = Workplace::with(&pipeline);
     let run = place.run(&["run", "p.yaml"]);
     assert_eq!(run.code, 5, "{}", run.stderr);
@@ -287,7 +288,7 @@ fn graph_show_and_schema_say_what_is_there() {
     let dot = place.ok(&["graph", "p.yaml", "--format", "dot"]);
     assert_has(&dot, &["digraph {\n", "n1 [label=\"prepare\\npreprocessing\"];", "n0 -> n1;", "}\n"]);
     let show = place.ok(&["show", "people"]);
-    assert_has(&show, &["people: done", "prepare: training rows", "features: features", "model: leaderboard", "tuned on 30 test rows"]);
+    assert_has(&show, &["people: done", "prepare: training rows", "drop_duplicates: dropped 3", "features: features", "model: leaderboard", "tuned on 30 test rows"]);
     let part = place.ok(&["show", LATEST, "--part", "leaderboard"]);
     assert_has(&part, &["model: leaderboard", "logistic_regression", "gradient_boosting"]);
     assert!(!part.contains("test rows"), "{part}");
@@ -391,7 +392,7 @@ fn rows_that_do_not_fit_are_refused() {
     let model = FINISHED.path(LATEST);
     let cases = [
         ("id,age,fixed\np1,30,1\n", "error: the rows lack 2 columns: `income` and `city`\n  help: they have `id`, `age` and `fixed`\n"),
-        ("id,age,incme,fixed,city\np1,30,1,1,Oslo\n", "error: the rows lack 1 column: `income`\n  help: `income` may be `incme`; columns are matched by their names\n"),
+        ("id,age,incme,fixed,city\np1,30,1,1,Oslo\n", "error: the rows lack 1 column: `income`\n  help: `incme` may be `income`; columns are matched by their names\n"),
         (
             "id,age,income,fixed,city\np1,30,much,1,Oslo\n",
             "error: column `income` must be numeric, but holds `much` in row 1\n  help: correct them, or add words that stand for a missing value: `null_values: [much]`\n",
@@ -466,7 +467,7 @@ fn a_damaged_store_is_noticed_and_mended() {
     let run = place.json("runs/people/latest/run.json");
     let rows = run["stages"][1]["outcome"]["objects"]["rows"].as_str().unwrap().to_owned();
     let files = place.files("store/objects");
-    let object = files.keys().find(|file| file.replace('/', "").starts_with(&rows) && file.ends_with("train.arrow")).unwrap().clone();
+    let object = files.keys().find(|file| file.contains(&rows) && file.ends_with("train.arrow")).unwrap().clone();
     let mut bytes = files[&object].clone();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;

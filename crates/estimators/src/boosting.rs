@@ -43,7 +43,7 @@ pub fn fit(spec: &GradientBoosting, rows: &Design, options: &FitOptions) -> Resu
     check_finite(rows)?;
     let target = rows.target()?;
     let n_classes = n_classes(target);
-    let weights = row_weights(rows, class_weights(spec.class_weight, target).as_deref())?;
+    let weights = row_weights(rows, class_weights(spec.class_weight, rows)?.as_deref())?;
     let (learned, judges) = match spec.early_stopping {
         0 => (Vec::new(), Vec::new()),
         _ => set_aside(target, options.seed.derive("set aside")),
@@ -85,7 +85,7 @@ pub fn fit_more(
             return Err(StageError::data("the rows have another target than the rows that the base was trained on"));
         }
     }
-    let class_weights = class_weights(spec.class_weight, train.target()?);
+    let class_weights = class_weights(spec.class_weight, train)?;
     let weights = |rows: &Design| row_weights(rows, class_weights.as_deref());
     let threads = Threads::exactly(options.threads);
     let parameters = c_string(&parameters(spec, tuning.learning_rate, *n_classes, options))?;

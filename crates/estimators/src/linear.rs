@@ -6,7 +6,7 @@
 
 use faer::Mat;
 use faer::linalg::solvers::{Qr, Svd};
-use ndarray::{Array1, ArrayView2, Axis};
+use ndarray::{Array1, ArrayView2};
 use rayon::prelude::*;
 use retune_metrics::Prediction;
 use retune_stage::{Design, LoadDir, Result, SaveDir, StageError};

@@ -10,7 +10,7 @@ use ndarray::{Array1, Array2, ArrayView1, ArrayView2, ArrayViewMut2, Axis, s};
 use rayon::prelude::*;
 use retune_metrics::Prediction;
 use retune_spec::estimators::LogisticRegression;
-use retune_stage::{Design, LoadDir, Progress, Result, SaveDir, StageError, Task};
+use retune_stage::{Design, LoadDir, Progress, Result, SaveDir, StageError};
 use serde::{Deserialize, Serialize};
 
 use crate::lbfgs::{Objective, minimise};
@@ -63,7 +63,7 @@ pub fn fit_from(
     if seen.len() < 2 {
         return Err(StageError::data("all training rows have the same label").help("a model needs rows of two labels at least"));
     }
-    let weights = row_weights(rows, class_weights(spec.class_weight, rows.target()?).as_deref())?;
+    let weights = row_weights(rows, class_weights(spec.class_weight, rows)?.as_deref())?;
     let loss = Loss::new(spec, rows, codes, &seen, weights, options.progress);
     let point = match start.filter(|start| start.card.seen == seen && start.coefficients.ncols() == rows.features.ncols()) {
         Some(start) => loss.point(start.coefficients.view(), start.intercepts.view()),

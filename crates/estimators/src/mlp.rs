@@ -7,7 +7,8 @@ use retune_metrics::Prediction;
 use retune_spec::estimators::Mlp;
 use retune_spec::fine_tuning::NetworkTuning;
 use retune_stage::{Design, LoadDir, Result, SaveDir, Seed, StageError, Target, Task};
-use retune_tensor::{Begin, EarlyStopping, Examples, History, Layer, Loss, Network, Training};
+pub use retune_tensor::History;
+use retune_tensor::{Begin, EarlyStopping, Examples, Layer, Loss, Network, Training};
 use serde::{Deserialize, Serialize};
 
 use crate::FitOptions;
@@ -57,7 +58,7 @@ pub fn fit(spec: &Mlp, rows: &Design, task: &Task, options: &FitOptions) -> Resu
         0 => ((0..rows.n_rows()).collect(), Vec::new()),
         _ => set_aside(target, options.seed.derive("set aside")),
     };
-    let class_weights = class_weights(spec.class_weight, target);
+    let class_weights = class_weights(spec.class_weight, rows)?;
     let examples = |rows: &Design| examples(rows, output, class_weights.as_deref(), options);
     let train = examples(&rows.take(&training_rows))?;
     let judges = if judges.is_empty() { None } else { Some(examples(&rows.take(&judges))?) };
@@ -87,7 +88,7 @@ pub fn fine_tune(
     let Card { parameters: spec, output, .. } = &base.card;
     base.check_width(train.features.ncols())?;
     base.check_width(validation.features.ncols())?;
-    let class_weights = class_weights(spec.class_weight, train.target()?);
+    let class_weights = class_weights(spec.class_weight, train)?;
     let judges = examples(validation, *output, class_weights.as_deref(), options)?;
     let train = examples(train, *output, class_weights.as_deref(), options)?;
     let training = Training {

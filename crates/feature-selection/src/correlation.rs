@@ -43,7 +43,7 @@ impl Judge for Correlation {
     }
 }
 
-fn centred(values: &[f64], method: CorrelationMethod) -> Centred<'_> {
+pub(crate) fn centred(values: &[f64], method: CorrelationMethod) -> Centred<'_> {
     match method {
         CorrelationMethod::Pearson => Centred::new(Cow::Borrowed(values)),
         CorrelationMethod::Spearman => Centred::new(Cow::Owned(mean_ranks(values))),
@@ -62,7 +62,7 @@ fn told(columns: &[Centred], target: &Target, method: CorrelationMethod) -> Vec<
 }
 
 /// A column, and what makes its mean 0 and its length 1, so that a product of two is their correlation.
-struct Centred<'a> {
+pub(crate) struct Centred<'a> {
     values: Cow<'a, [f64]>,
     mean: f64,
     /// 0 for a constant column.
@@ -95,10 +95,10 @@ impl<'a> Centred<'a> {
 }
 
 /// Two columns and their correlation.
-type Pair = (usize, usize, f64);
+pub(crate) type Pair = (usize, usize, f64);
 
 /// All pairs of columns whose absolute correlation is above `max`.
-fn pairs_above(columns: &[Centred], max: f64, context: &FitContext) -> Result<Vec<Pair>> {
+pub(crate) fn pairs_above(columns: &[Centred], max: f64, context: &FitContext) -> Result<Vec<Pair>> {
     let tiles: Vec<&[Centred]> = columns.chunks(TILE).collect();
     let tasks: Vec<(usize, usize)> = (0..tiles.len()).flat_map(|a| (a..tiles.len()).map(move |b| (a, b))).collect();
     let found = |&(a, b): &(usize, usize)| {

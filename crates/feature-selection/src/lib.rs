@@ -23,7 +23,7 @@ use std::collections::HashSet;
 use retune_spec::Selector;
 use retune_spec::feature_selection::{FeatureSelection, Method};
 use retune_stage::{
-    Fit, FitContext, Fitted, Kind, LoadDir, Result, Role, Rows, SaveDir, Schema, Stage, StageError, StageReport, Table,
+    Fit, FitContext, Fitted, Kind, LoadDir, Result, Role, Rows, SaveDir, Schema, Stage, StageError, Table,
 };
 use retune_table::{TargetPolicy, conform, listed, select};
 use serde::{Deserialize, Serialize};

@@ -25,7 +25,7 @@ pub enum Proposer {
         /// The spaces by hyperparameter.
         dimensions: Vec<(String, Dimension)>,
         /// The trial that was asked for and not yet told.
-        asked: Option<Asked>,
+        asked: Option<Box<Asked>>,
     },
 }
 
@@ -68,7 +68,7 @@ impl Proposer {
                     let value = dimension.suggest(&mut trial).map_err(|error| StageError::failed(format!("`{name}`: {error}")))?;
                     values.insert(name.clone(), value);
                 }
-                *asked = Some(trial);
+                *asked = Some(Box::new(trial));
                 Ok(Some(values))
             }
         }
@@ -79,7 +79,7 @@ impl Proposer {
         if let Self::Study { study, asked, .. } = self
             && let Some(trial) = asked.take()
         {
-            study.tell(trial, score.ok_or("it failed"));
+            study.tell(*trial, score.ok_or("it failed"));
         }
     }
 }

@@ -44,7 +44,7 @@ pub fn write_bundle(store: &Store, target: &Path, pipeline: &str, stages: &[(Str
         folders.push(folder);
     }
     writer.write_json("bundle.json", &Bundle { pipeline: pipeline.to_owned(), stages: folders })?;
-    writer.publish_at(target, KIND, KIND_VERSION, json!({}))?;
+    writer.publish_derived_at(target, KIND, KIND_VERSION, json!({}))?;
     Ok(())
 }
 

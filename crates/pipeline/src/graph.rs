@@ -133,8 +133,8 @@ fn order(inputs: &[Option<usize>]) -> Vec<usize> {
     let mut order: Vec<usize> = Vec::with_capacity(inputs.len());
     while order.len() < inputs.len() {
         let before = order.len();
-        for stage in 0..inputs.len() {
-            if !order.contains(&stage) && inputs[stage].is_none_or(|input| order.contains(&input)) {
+        for (stage, input) in inputs.iter().enumerate() {
+            if !order.contains(&stage) && input.is_none_or(|input| order.contains(&input)) {
                 order.push(stage);
             }
         }

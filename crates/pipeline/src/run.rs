@@ -232,6 +232,12 @@ impl Scheduler<'_> {
         let name = self.planner.graph.nodes[node].name.clone();
         let (key, reason) = match self.planner.status(node)? {
             Status::Cached(key, outcome) => {
+                // A run that was killed right after it had recorded the result left its scratch folder.
+                if self.store.has_work(&key)
+                    && let Some(_lock) = self.store.try_lock(&key.to_string())?
+                {
+                    self.store.remove_work(&key)?;
+                }
                 self.remember(node, &key)?;
                 self.summarise(node, &key, &outcome, true);
                 self.tell(Event::StageCached { stage: name, key: key.to_string() })?;
@@ -290,7 +296,7 @@ impl Scheduler<'_> {
         let pipeline = &self.planner.document.pipeline;
         let spec = |stage: usize| pipeline.stages[stage].kind.clone();
         Some(match self.planner.graph.nodes[node].work {
-            Work::Read => Job::Read(ReadJob { data: pipeline.data.clone(), files: self.inputs.files.clone(), seed: pipeline.seed }),
+            Work::Read => Job::Read(Box::new(ReadJob { data: pipeline.data.clone(), files: self.inputs.files.clone(), seed: pipeline.seed })),
             Work::Fit(stage) => Job::Fit(Box::new(FitJob {
                 stage: spec(stage),
                 seed: pipeline.seed,

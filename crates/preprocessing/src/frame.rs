@@ -204,10 +204,12 @@ pub(crate) fn numeric_column(name: &str, values: Vec<f64>) -> Column {
     }
 }
 
-/// The source column that all fields were made from, where there is only one.
-pub(crate) fn common_origin<'a>(mut fields: impl Iterator<Item = &'a Field>) -> Option<String> {
-    let first = fields.next()?.origin();
-    fields.all(|field| field.origin() == first).then(|| first.to_owned())
+/// The source column that all columns were made from, where there is only one.
+pub(crate) fn common_origin(schema: &Schema, names: &[String]) -> Option<String> {
+    let names: HashSet<&String> = names.iter().collect();
+    let mut origins = schema.fields.iter().filter(|field| names.contains(&field.name)).map(Field::origin);
+    let first = origins.next()?;
+    origins.all(|origin| origin == first).then(|| first.to_owned())
 }
 
 /// Numbers [rows, names] in row order as feature columns.

@@ -1,5 +1,7 @@
 //! The columns as far as they are known before any row is read: what a step chooses, and every mistake that needs no data to be seen.
 
+use std::collections::HashSet;
+
 use retune_spec::Selector;
 use retune_spec::columns::{OneOrMany, is_glob};
 use retune_spec::diagnostic::did_you_mean;
@@ -55,10 +57,12 @@ impl Outline {
     }
 
     pub(crate) fn remove(&mut self, names: &[String]) {
+        let names: HashSet<&String> = names.iter().collect();
         self.schema.fields.retain(|field| !names.contains(&field.name));
     }
 
     pub(crate) fn set_kind(&mut self, names: &[String], kind: Kind) {
+        let names: HashSet<&String> = names.iter().collect();
         self.schema.fields.iter_mut().filter(|field| names.contains(&field.name)).for_each(|field| field.kind = kind);
     }
 

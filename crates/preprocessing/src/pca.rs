@@ -77,7 +77,7 @@ impl FitStep for Pca {
         let directions = Array2::from_shape_fn((columns.len(), n_components), |(row, column)| directions[(row, column)] * factors[column]);
         let fitted = FittedPca {
             names: component_names(&self.prefix, n_components),
-            origin: common_origin(frame.table.schema().fields.iter().filter(|field| columns.contains(&field.name))),
+            origin: common_origin(frame.table.schema(), columns),
             columns: columns.to_vec(),
             means,
             explained_variance: variances.to_vec(),

@@ -1,5 +1,7 @@
 //! `truncated_svd`.
 
+use std::collections::HashMap;
+
 use faer::{Mat, MatRef};
 use ndarray::Array2;
 use rand::SeedableRng;
@@ -9,7 +11,7 @@ use retune_spec::preprocessing::TruncatedSvd;
 use retune_stage::{FitContext, Kind, LoadDir, Result, SaveDir, StageError};
 use serde::{Deserialize, Serialize};
 
-use crate::frame::{Frame, common_origin, score_columns};
+use crate::frame::{Frame, SparseBlock, common_origin, score_columns};
 use crate::outline::Outline;
 use crate::projection::{component_names, flip_signs, read_matrix, share_text, variance};
 use crate::sparse::Csr;
@@ -49,8 +51,7 @@ impl FitStep for TruncatedSvd {
             return Err(too_many(self.components, matrix.n_rows(), "training rows"));
         }
         let (directions, singular_values) = decompose(&matrix, self.components, self.iterations, context.seed.0)?;
-        let schema = frame.schema();
-        let origin = common_origin(schema.fields.iter().filter(|field| columns.contains(&field.name)));
+        let origin = common_origin(&frame.schema(), columns);
         let names = component_names(&self.prefix, self.components);
         let scores = matrix.multiply(&directions, self.components);
         let kept: f64 = variance(&scores, self.components).iter().sum();
@@ -86,10 +87,10 @@ impl ApplyStep for FittedTruncatedSvd {
 
 /// The columns as one sparse matrix, whether they are sparse or not.
 fn gather(frame: &Frame, columns: &[String]) -> Result<Csr> {
-    let place: std::collections::HashMap<&str, u32> = columns.iter().enumerate().map(|(index, name)| (name.as_str(), index as u32)).collect();
+    let place: HashMap<&str, u32> = columns.iter().enumerate().map(|(index, name)| (name.as_str(), index as u32)).collect();
     let in_table = columns.iter().filter(|name| frame.table.schema().field(name).is_some());
     let dense: Vec<(u32, Vec<f64>)> = in_table.map(|name| Ok((place[name.as_str()], frame.complete(name)?))).collect::<Result<_>>()?;
-    let places = |block: &crate::frame::SparseBlock| -> Vec<Option<u32>> {
+    let places = |block: &SparseBlock| -> Vec<Option<u32>> {
         block.fields.iter().map(|field| place.get(field.name.as_str()).copied()).collect()
     };
     let sparse: Vec<(&Csr, Vec<Option<u32>>)> = frame.sparse.iter().map(|block| (&block.matrix, places(block))).collect();

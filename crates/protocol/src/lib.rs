@@ -46,7 +46,7 @@ pub struct Request {
 #[serde(rename_all = "snake_case", tag = "type")]
 pub enum Job {
     /// Read files, give columns roles and kinds, divide the rows. Publishes `rows`.
-    Read(ReadJob),
+    Read(Box<ReadJob>),
     /// Fit a stage. Publishes `fitted`, `report` and, unless the stage is a model, `rows`.
     Fit(Box<FitJob>),
     /// Score base and tuned model on test rows. Publishes `evaluation`.

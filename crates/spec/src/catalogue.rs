@@ -30,8 +30,8 @@ pub fn catalogue() -> Vec<Section> {
             let title = title.strip_prefix("uses: ").unwrap_or_default();
             sections.push(Section { title: title.to_owned(), entries: Vec::new() });
         } else if let (Some(name), Some(section)) = (heading(line, 3), sections.last_mut()) {
-            let text = lines.by_ref().find(|line| !line.is_empty()).unwrap_or_default();
-            let summary = text.split_inclusive(". ").next().unwrap_or_default().trim().to_owned();
+            let paragraph: Vec<&str> = lines.by_ref().skip_while(|line| line.is_empty()).take_while(|line| !line.is_empty()).collect();
+            let summary = first_sentence(&paragraph.join(" "));
             section.entries.push(Entry { name: name.to_owned(), summary });
         }
     }
@@ -60,6 +60,12 @@ pub fn describe(name: &str) -> Option<String> {
         chapter.push('\n');
     }
     level.map(|_| chapter)
+}
+
+/// The text up to its first full stop; that of "et al." is none.
+fn first_sentence(text: &str) -> String {
+    let ends = text.match_indices(". ").map(|(end, _)| end).filter(|&end| !text[..end].ends_with("et al"));
+    ends.min().map_or_else(|| text.to_owned(), |end| text[..=end].to_owned())
 }
 
 /// The word of a heading of that level whose whole text is code: "### `impute`".

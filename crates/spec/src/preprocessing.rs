@@ -155,6 +155,7 @@ pub struct ClipOutliers {
     pub factor: f64,
     /// `percentile`: the lower and the upper percentile.
     #[serde(default = "clip_percentiles")]
+    #[schemars(inner(range(min = 0.0, max = 100.0)))]
     pub percentiles: [f64; 2],
 }
 
@@ -291,6 +292,7 @@ pub struct TfIdf {
     pub max_features: usize,
     /// The shortest and the longest run of words that counts as a term.
     #[serde(default = "unigrams")]
+    #[schemars(inner(range(min = 1, max = 10)))]
     pub ngrams: [usize; 2],
     /// What terms are made of.
     #[serde(default)]

@@ -30,10 +30,7 @@ fn relax(schema: &mut Value, definitions: &Map<String, Value>) {
                         for (name, property) in inner.as_object_mut().into_iter().flatten() {
                             relax(property, definitions);
                             // The words that choose a variant, and what is needed before parameters are known.
-                            if !matches!(
-                                name.as_str(),
-                                "uses" | "with" | "version" | "params" | "strategy" | "stages" | "data"
-                            ) {
+                            if !matches!(name.as_str(), "uses" | "version" | "stages") {
                                 allow_expression(property, definitions);
                             }
                         }
@@ -168,6 +165,7 @@ mod tests {
             "/StandardScale/properties/center",
             "/Mlp/properties/hidden",
             "/Split/properties/seed",
+            "/Impute/properties/strategy",
         ] {
             let forms = definitions.pointer(pointer).unwrap()["anyOf"].as_array().unwrap();
             assert!(forms.contains(&expression), "{pointer}: {forms:?}");

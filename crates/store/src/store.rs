@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::temp::{Temp, parent_of, sweep, sync_dir, write_atomic_through};
+use crate::writer::Durability;
 use crate::{Artifact, ArtifactWriter, Digest, Lock, StatCache, StoreError, sealed};
 
 /// A folder of objects and of what is known about them. Any number of processes may use it at once.
@@ -52,7 +53,7 @@ impl Store {
         kind_version: u32,
         meta: Value,
     ) -> Result<Digest, StoreError> {
-        let digest = writer.seal(kind, kind_version, meta)?;
+        let digest = writer.seal(kind, kind_version, meta, Durability::Durable)?;
         let target = self.object_dir(&digest);
         make_dir(parent_of(&target))?;
         loop {
@@ -128,6 +129,11 @@ impl Store {
         let path = self.work_path(key);
         make_dir(&path)?;
         Ok(path)
+    }
+
+    /// Whether a job has a scratch folder.
+    pub fn has_work(&self, key: &Digest) -> bool {
+        self.work_path(key).exists()
     }
 
     /// Removes the scratch folder of a finished job.

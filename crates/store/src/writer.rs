@@ -13,6 +13,15 @@ use crate::manifest::{FileEntry, MANIFEST, Manifest, check_name};
 use crate::temp::{Temp, parent_of, sweep, sync_dir};
 use crate::{Artifact, Digest, StoreError, digest_file, sealed};
 
+/// Whether what is published must outlive a power cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Durability {
+    /// It is synced to the disk before it gets its name.
+    Durable,
+    /// It can be made again.
+    Derived,
+}
+
 /// The folder of an artifact that is being written. Dropped without being published, it vanishes.
 ///
 /// [`crate::Store::writer`] and [`crate::Store::publish`] make an object of the store of it, [`ArtifactWriter::beside`]
@@ -48,9 +57,35 @@ impl ArtifactWriter {
         kind_version: u32,
         meta: Value,
     ) -> Result<Artifact, StoreError> {
-        let digest = self.seal(kind, kind_version, meta)?;
+        self.publish_with(target, kind, kind_version, meta, Durability::Durable)
+    }
+
+    /// The same for what can be made again from the store in milliseconds: nothing waits for the disk. What a power cut
+    /// tears is seen by its digests.
+    pub fn publish_derived_at(
+        self,
+        target: &Path,
+        kind: &str,
+        kind_version: u32,
+        meta: Value,
+    ) -> Result<Artifact, StoreError> {
+        self.publish_with(target, kind, kind_version, meta, Durability::Derived)
+    }
+
+    fn publish_with(
+        self,
+        target: &Path,
+        kind: &str,
+        kind_version: u32,
+        meta: Value,
+        durability: Durability,
+    ) -> Result<Artifact, StoreError> {
+        let digest = self.seal(kind, kind_version, meta, durability)?;
         fs::rename(self.path(), target)
-            .and_then(|()| sync_dir(parent_of(target)))
+            .and_then(|()| match durability {
+                Durability::Durable => sync_dir(parent_of(target)),
+                Durability::Derived => Ok(()),
+            })
             .map_err(|cause| match cause.kind() {
                 io::ErrorKind::DirectoryNotEmpty
                 | io::ErrorKind::AlreadyExists
@@ -139,6 +174,7 @@ impl ArtifactWriter {
         kind: &str,
         kind_version: u32,
         meta: Value,
+        durability: Durability,
     ) -> Result<Digest, StoreError> {
         let found =
             list_files(self.path()).map_err(|cause| StoreError::read(self.path(), cause))?;
@@ -157,7 +193,7 @@ impl ArtifactWriter {
         }
         let entries: Vec<_> = found
             .into_par_iter()
-            .map(|file| self.sync_and_hash(file.path))
+            .map(|file| self.sync_and_hash(file.path, durability))
             .collect();
         let files = entries.into_iter().collect::<Result<Vec<_>, _>>()?;
         let folders = folders_of(&files);
@@ -165,6 +201,9 @@ impl ArtifactWriter {
         let path = self.place(MANIFEST)?;
         let bytes = sealed::seal(&path, &Manifest::new(kind, kind_version, meta, files))?;
         write_new(&path, &bytes)?;
+        if durability == Durability::Derived {
+            return Ok(Digest::of(&bytes));
+        }
         for path in folders
             .iter()
             .map(|folder| self.path().join(folder))
@@ -176,10 +215,15 @@ impl ArtifactWriter {
         Ok(Digest::of(&bytes))
     }
 
-    fn sync_and_hash(&self, name: String) -> Result<FileEntry, StoreError> {
+    fn sync_and_hash(&self, name: String, durability: Durability) -> Result<FileEntry, StoreError> {
         let path = self.path().join(&name);
         let size = File::open(&path)
-            .and_then(|file| file.sync_all().and_then(|()| file.metadata()))
+            .and_then(|file| {
+                if durability == Durability::Durable {
+                    file.sync_all()?;
+                }
+                file.metadata()
+            })
             .map_err(|cause| StoreError::write(&path, None, cause))?
             .len();
         Ok(FileEntry {
@@ -265,7 +309,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let writer = ArtifactWriter::in_folder(dir.path()).unwrap();
         std::os::unix::fs::symlink("/etc/hostname", writer.path().join("link")).unwrap();
-        let message = writer.seal("test", 1, json!({})).unwrap_err().to_string();
+        let message = writer.seal("test", 1, json!({}), Durability::Durable).unwrap_err().to_string();
         assert_eq!(
             message,
             "`link` cannot be a file of an artifact: it is not a regular file"

@@ -235,7 +235,7 @@ fn settle_target(column: &Column, declared: Option<TaskKind>, frame: &DataFrame)
                     return Err(TableError::new(format!("target `{name}` is true or false, which is not a number to predict"))
                         .help("say `task: classification`"));
                 }
-                _ => settle(column, Some(Kind::Numeric), frame)?,
+                _ => settle(column, Some(Kind::Numeric), frame).map_err(|error| error.help("correct them, or say `task: classification`"))?,
             };
             let values = column.cast(&DataType::Float64)?;
             if let (Some(low), Some(high)) = (values.f64()?.min(), values.f64()?.max())

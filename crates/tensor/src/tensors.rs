@@ -220,7 +220,7 @@ fn check(tensors: &[(&str, Kind, Vec<i64>)], schema: &Schema, place: &str) -> Re
                 mistakes.push(format!("`{name}` is {kind:?} {size:?}, expected {expected_kind:?} {expected:?}"));
             }
             None if size.first() != Some(&n_rows) => {
-                mistakes.push(format!("`{name}` is {size:?}, expected {n_rows} rows"))
+                mistakes.push(format!("`{name}` is {size:?}, expected {n_rows} rows"));
             }
             _ => {}
         }
@@ -273,9 +273,8 @@ mod tests {
 
     #[test]
     fn rows_go_through_memory_and_through_a_file() {
-        let folder = std::env::temp_dir().join(format!("retune-tensors-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
-        let path = folder.join("rows.safetensors");
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rows.safetensors");
         let (design, schema) = classes();
         let values =
             Design { target: Some(Target::Values(vec![0.1, 1e9 + 0.5, -3.0])), weights: None, ..design.clone() };
@@ -290,7 +289,24 @@ mod tests {
             loaded.save(&path).unwrap();
             assert_eq!(std::fs::read(&path).unwrap(), bytes);
         }
-        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn a_table_keeps_its_row_numbers_and_leaves_text_behind() {
+        let columns = [
+            ("name", ["p", "q"].into()),
+            ("a", [1.0, 2.0].into()),
+            ("b", [0.5, 0.25].into()),
+            ("y", ["yes", "no"].into()),
+        ];
+        let table = retune_testing::table(columns).role("name", Role::Id).target("y").build();
+        let rows = Tensors::from_table(&table).unwrap();
+        let names: Vec<&str> = rows.schema().fields.iter().map(|field| field.name.as_str()).collect();
+        assert_eq!(names, ["#row", "a", "b", "y"]);
+        same(&rows.design().unwrap(), &retune_stage::Rows::Table(table).design().unwrap());
+        let taken = rows.take(&[1]).unwrap();
+        let taken = taken.as_any().downcast_ref::<Tensors>().unwrap();
+        assert_eq!(taken.row_numbers().unwrap().unwrap(), [2]);
     }
 
     #[test]
@@ -300,7 +316,7 @@ mod tests {
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {
-                    (0..50).for_each(|_| same(&rows.take(&[1]).unwrap().design().unwrap(), &design.take(&[1])))
+                    (0..50).for_each(|_| same(&rows.take(&[1]).unwrap().design().unwrap(), &design.take(&[1])));
                 });
             }
         });
@@ -330,7 +346,8 @@ mod tests {
     #[test]
     fn damaged_files_are_refused() {
         let (design, schema) = classes();
-        let path = std::env::temp_dir().join(format!("retune-damaged-{}.safetensors", std::process::id()));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("damaged.safetensors");
         Tensors::from_design(&design, &schema).unwrap().save(&path).unwrap();
         let bytes = std::fs::read(&path).unwrap();
         std::fs::write(&path, &bytes[..bytes.len() - 4]).unwrap();

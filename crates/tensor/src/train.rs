@@ -189,7 +189,6 @@ pub fn train(
     let mut order: Vec<i64> = (0..n_rows as i64).collect();
     for epoch in 1..=training.epochs {
         training.progress.check_cancelled()?;
-        training.progress.update("epoch", epoch as u64, Some(training.epochs as u64));
         order.shuffle(&mut shuffling);
         let order = Tensor::f_from_slice(&order)?.f_to(device)?;
         let mut sum = 0.0;
@@ -213,6 +212,7 @@ pub fn train(
             optimizer.step(learning_rate)?;
             sum += value * length as f64;
         }
+        training.progress.update("epoch", epoch as u64, Some(training.epochs as u64));
         history.train.push(sum / n_rows as f64);
         history.best_epoch = epoch;
         if let Some(watch) = &mut watch {

@@ -1,4 +1,4 @@
-"""What scikit-learn makes of small columns, for src/tests/scikit_learn.rs. Writes tests/fixtures/preprocessing.json.
+"""What scikit-learn makes of small columns, for tests/scikit_learn.rs and src/target_encode.rs. Writes tests/fixtures/preprocessing.json.
 
 A case is a table of training columns, a table of further rows, the step as it is written in YAML, and for both tables the columns that must
 come out, by our names. `None` is a missing value.
@@ -10,7 +10,7 @@ import pathlib
 
 import numpy as np
 from sklearn.decomposition import PCA
-from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.impute import MissingIndicator, SimpleImputer
 from sklearn.model_selection import KFold, StratifiedKFold
 from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, StandardScaler, TargetEncoder
@@ -21,13 +21,14 @@ cases = []
 
 def cells(values):
     """A column as JSON: NaN is missing."""
-    return [None if value is None or (isinstance(value, float) and math.isnan(value)) else value for value in values]
+    whole = lambda value: int(value) if isinstance(value, float) and value.is_integer() else value
+    return [None if value is None or (isinstance(value, float) and math.isnan(value)) else whole(value) for value in values]
 
 
 def case(name, step, train, other, expected, **more):
     tables = {"train": train, "other": other}
     columns = {part: {name: cells(values) for name, values in table.items()} for part, table in tables.items()}
-    outputs = {part: {name: cells(np.asarray(values, float).tolist()) for name, values in table.items()} for part, table in expected.items()}
+    outputs = {part: {name: cells([float(f"{value:.12g}") for value in np.asarray(values, float)]) for name, values in table.items()} for part, table in expected.items()}
     cases.append({"name": name, "step": step, **columns, "expected": outputs, **more})
 
 
@@ -42,7 +43,7 @@ def numbers(n, missing=0.1):
     }
     for name in columns if missing else []:
         columns[name][random.random(n) < missing] = np.nan
-    return {name: values.tolist() for name, values in columns.items()}
+    return {name: values.round(5).tolist() for name, values in columns.items()}
 
 
 def by_estimator(name, step, estimator, train, other, rename=None):
@@ -134,14 +135,17 @@ for kind, target in targets.items():
 # tf_idf: no two equally frequent terms at the border of max_features
 words = "kernel module driver library python bindings for the web server common-files documentation Ünïcode x 3D C++ naïve_bayes".split()
 weights = 1 / np.arange(1, len(words) + 1)
-texts = [" ".join(random.choice(words, random.integers(0, 9), p=weights / weights.sum())) for _ in range(60)]
+texts = [" ".join(random.choice(words, random.integers(0, 9), p=weights / weights.sum())) for _ in range(40)]
 texts[3] = None
+totals = CountVectorizer().fit_transform([text or "" for text in texts]).sum(axis=0).A1
+descending = np.sort(totals)[::-1]
+n_clear = next(n for n in range(5, 12) if descending[n - 1] > descending[n])
 fresh = ["the kernel of a python", "", None, "Web-server, WEB web; ünïcode", "nothing known"]
 for name, step, options in [
     ("tf_idf", {}, {}),
     ("tf_idf bigrams", {"ngrams": [1, 2], "min_rows": 2, "sublinear": True}, {"ngram_range": (1, 2), "min_df": 2, "sublinear_tf": True}),
-    ("tf_idf max_features", {"max_features": 6}, {"max_features": 6}),
-    ("tf_idf characters", {"analyzer": "character", "ngrams": [2, 4], "min_rows": 12}, {"analyzer": "char_wb", "ngram_range": (2, 4), "min_df": 12}),
+    ("tf_idf max_features", {"max_features": n_clear}, {"max_features": n_clear}),
+    ("tf_idf characters", {"analyzer": "character", "ngrams": [2, 4], "min_rows": 11}, {"analyzer": "char_wb", "ngram_range": (2, 4), "min_df": 11}),
 ]:
     vectorizer = TfidfVectorizer(**options)
     matrix = {"train": vectorizer.fit_transform([text or "" for text in texts]), "other": vectorizer.transform([text or "" for text in fresh])}
@@ -157,7 +161,7 @@ for name, n_rows, step, options in [
     ("pca few rows", 5, {"components": 3}, {"n_components": 3}),
 ]:
     mixing = random.normal(size=(6, 6)) * np.array([4, 2.5, 1.6, 1, 0.5, 0.1])[:, None]
-    rows, further = random.normal(size=(n_rows, 6)) @ mixing + 5, random.normal(size=(4, 6)) @ mixing + 5
+    rows, further = (random.normal(size=(n_rows, 6)) @ mixing + 5).round(5), (random.normal(size=(4, 6)) @ mixing + 5).round(5)
     pca = PCA(**options).fit(rows)
     columns = lambda matrix, prefix: {f"{prefix}{index}": values.tolist() for index, values in enumerate(matrix.T, 1)}
     case(
@@ -170,16 +174,16 @@ low_rank = random.normal(size=(30, 4)) @ random.normal(size=(4, 12)) * 2
 further = random.normal(size=(3, 12))
 vectors = np.linalg.svd(low_rank, full_matrices=False)[2][:4]
 vectors *= np.sign(vectors[np.arange(4), np.abs(vectors).argmax(axis=1)])[:, None]
-full_rank = random.normal(size=(50, 30)) * np.linspace(3, 1, 30)
+full_rank = (random.normal(size=(50, 30)) * np.linspace(3, 1, 30)).round(5)
 case(
     "truncated_svd", {"truncated_svd": {"components": 4}}, columns(low_rank, "x"), columns(further, "x"),
     {"train": columns(low_rank @ vectors.T, "svd_"), "other": columns(further @ vectors.T, "svd_")},
     singular_values=np.linalg.svd(low_rank)[1][:4].tolist(),
 )
 case(
-    "truncated_svd of full rank", {"truncated_svd": {"components": 5, "iterations": 10}}, columns(full_rank, "x"), columns(full_rank, "x"), {},
+    "truncated_svd of full rank", {"truncated_svd": {"components": 5, "iterations": 10}}, columns(full_rank, "x"), columns(full_rank[:2], "x"), {},
     singular_values=np.linalg.svd(full_rank)[1][:5].tolist(),
 )
 
 target = pathlib.Path(__file__).parents[1] / "fixtures" / "preprocessing.json"
-target.write_text("[\n" + ",\n".join(json.dumps(case, ensure_ascii=False) for case in cases) + "\n]\n", encoding="utf-8")
+target.write_text("[\n" + ",\n".join(json.dumps(case, ensure_ascii=False, separators=(",", ":")) for case in cases) + "\n]\n", encoding="utf-8")

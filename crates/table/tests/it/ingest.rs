@@ -108,7 +108,7 @@ fn bad_data_are_told() {
             "x,y\n1,low\n2,2.25\n",
             json!({ "task": "regression" }),
             "column `y` must be numeric, but holds `low` in row 1",
-            "correct them, or add words that stand for a missing value: `null_values: [low]`",
+            "correct them, or say `task: classification`",
         ),
         ("x,y\n1,a\n", json!({}), "1 row to learn from; at least 2 are needed", ""),
         ("x,y\n1,a\n2,\n", json!({ "missing_target": "drop" }), "1 row to learn from; at least 2 are needed", ""),

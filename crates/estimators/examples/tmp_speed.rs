@@ -1,0 +1,40 @@
+//! Scratch.
+use ndarray::Array2;
+use retune_estimators::{FitOptions, boosting, linear, logistic};
+use retune_stage::{Design, Device, Seed, Silent, Target};
+use std::time::Instant;
+fn main() {
+    let dir = std::env::args().nth(1).unwrap();
+    let read = |name: &str| std::fs::read(format!("{dir}/{name}")).unwrap();
+    let x: Vec<f64> = read("x.bin").chunks_exact(8).map(|c| f64::from_le_bytes(c.try_into().unwrap())).collect();
+    let y: Vec<u32> = read("y.bin").chunks_exact(8).map(|c| i64::from_le_bytes(c.try_into().unwrap()) as u32).collect();
+    let (n, d) = (y.len(), x.len() / y.len());
+    let k = *y.iter().max().unwrap() as usize + 1;
+    let features = Array2::from_shape_vec((n, d), x).unwrap();
+    let values: Vec<f64> = features.rows().into_iter().map(|r| r.sum()).collect();
+    let mut rows = Design { features, names: (0..d).map(|i| format!("x{i}")).collect(), target: Some(Target::Classes { codes: y, n_classes: k }), weights: None };
+    let threads = rayon::current_num_threads();
+    let o = FitOptions { seed: Seed(1), threads, device: Device::Cpu, progress: &Silent };
+    for _ in 0..3 {
+        let t = Instant::now();
+        let (m, _) = logistic::fit(&serde_json::from_str(r#"{"max_iterations":1000}"#).unwrap(), &rows, &o).unwrap();
+        eprintln!("logistic {:.3} s {:?} threads {threads}", t.elapsed().as_secs_f64(), m.search());
+        let t = Instant::now();
+        m.predict(rows.features.view()).unwrap();
+        eprintln!("  predict {:.4}", t.elapsed().as_secs_f64());
+    }
+    for _ in 0..2 {
+        let t = Instant::now();
+        let (m, _) = boosting::fit(&serde_json::from_str("{}").unwrap(), &rows, &o).unwrap();
+        eprintln!("boosting {:.3} s", t.elapsed().as_secs_f64());
+        let t = Instant::now();
+        m.predict(rows.features.view()).unwrap();
+        eprintln!("  predict {:.4}", t.elapsed().as_secs_f64());
+    }
+    rows.target = Some(Target::Values(values));
+    for _ in 0..3 {
+        let t = Instant::now();
+        linear::LeastSquares::new(&rows).unwrap().solve(1.0);
+        eprintln!("ridge {:.4} s", t.elapsed().as_secs_f64());
+    }
+}
