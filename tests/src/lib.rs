@@ -281,22 +281,24 @@ stages:
 /// The ids of the processes that a process started.
 pub fn children(parent: u32) -> Vec<u32> {
     let processes = std::fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    processes.filter(|&process| parent_of(process) == Some(parent)).collect()
+    processes.filter(|&process| state_of(process).is_some_and(|(_, of)| of == parent)).collect()
 }
 
-fn parent_of(process: u32) -> Option<u32> {
+/// The state of a process and its parent.
+fn state_of(process: u32) -> Option<(char, u32)> {
     let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
     // The name, in brackets, may hold anything.
     let (_, after_name) = stat.rsplit_once(')')?;
     let mut fields = after_name.split_whitespace();
-    let state = fields.next()?;
-    if state == "Z" { None } else { fields.next()?.parse().ok() }
+    Some((fields.next()?.chars().next()?, fields.next()?.parse().ok()?))
 }
 
 /// Whether a process runs `retune-stage`.
 pub fn is_host(process: u32) -> bool {
     let name = std::fs::read_to_string(format!("/proc/{process}/comm")).unwrap_or_default();
-    name.trim() == "retune-stage" && parent_of(process).is_some()
+    let Some((state, _)) = state_of(process).filter(|_| name.trim() == "retune-stage") else { return false };
+    // The first thread may be over while others still hold files and locks.
+    state != 'Z' || std::fs::read_dir(format!("/proc/{process}/task")).is_ok_and(|threads| threads.count() > 1)
 }
 
 /// Sends a signal, such as `KILL`. The process may be gone already.

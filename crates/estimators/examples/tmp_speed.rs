@@ -4,6 +4,25 @@ use retune_estimators::{FitOptions, boosting, linear, logistic};
 use retune_stage::{Design, Device, Seed, Silent, Target};
 use std::time::Instant;
 fn main() {
+    {
+        use retune_metrics::*; use retune_spec::Metric;
+        let n = 1200; let k = 12;
+        let codes: Vec<u32> = (0..n).map(|i| (i * 7919 % k) as u32).collect();
+        let p = Array2::from_shape_fn((n, k), |(i, j)| ((i * 31 + j * 17) as f64).sin().abs() + if codes[i] == j as u32 { 1.0 } else { 0.0 });
+        let p = Prediction::Probabilities(&p / &p.sum_axis(ndarray::Axis(1)).insert_axis(ndarray::Axis(1)));
+        let truth = Truth::Classes { codes: &codes, n_classes: k };
+        for _ in 0..3 {
+            let all = Instant::now();
+            let mut line = String::new();
+            for m in Metric::ALL.into_iter().take(11) {
+                let t = Instant::now();
+                interval(m, &truth, &p, 1000, 0.95, 7).unwrap();
+                line += &format!("{} {:.1}  ", m.word(), t.elapsed().as_secs_f64() * 1e3);
+            }
+            eprintln!("metrics {:.1} ms: {line}", all.elapsed().as_secs_f64() * 1e3);
+        }
+    }
+
     let dir = std::env::args().nth(1).unwrap();
     let read = |name: &str| std::fs::read(format!("{dir}/{name}")).unwrap();
     let x: Vec<f64> = read("x.bin").chunks_exact(8).map(|c| f64::from_le_bytes(c.try_into().unwrap())).collect();

@@ -5,7 +5,7 @@ use polars::prelude::Column;
 use retune_estimators::{FitOptions, Model};
 use retune_metrics::Prediction;
 use retune_spec::Estimator;
-use retune_stage::{Device, Field, Fitted, Kind, Role, Rows, Schema, Seed, Silent, Table, Target};
+use retune_stage::{Device, Field, Fitted, Kind, Role, Rows, Seed, Silent, Table, Target};
 use retune_testing::{classification, regression, round_trip};
 
 fn options() -> FitOptions<'static> {
@@ -30,15 +30,11 @@ fn families(task: &str) -> Vec<Estimator> {
     words.iter().map(|word| serde_json::from_str(word).unwrap()).collect()
 }
 
-/// The same rows with row numbers and an id.
-fn numbered(table: &Table) -> Rows {
-    let n_rows = table.n_rows();
-    let field = |name: &str, role, kind| Field { name: name.into(), role, kind, source: None };
-    let columns = vec![
-        (field(Schema::ROW, Role::RowNumber, Kind::Numeric), Column::new(Schema::ROW.into(), (1..=n_rows as u32).collect::<Vec<_>>())),
-        (field("code", Role::Id, Kind::Text), Column::new("code".into(), (0..n_rows).map(|row| format!("r{row}")).collect::<Vec<_>>())),
-    ];
-    Rows::Table(table.replace(&[], columns).unwrap())
+/// The same rows with an id.
+fn with_id(table: &Table) -> Rows {
+    let field = Field { name: "code".into(), role: Role::Id, kind: Kind::Text, source: None };
+    let codes: Vec<String> = (0..table.n_rows()).map(|row| format!("r{row}")).collect();
+    Rows::Table(table.replace(&[], vec![(field, Column::new("code".into(), codes))]).unwrap())
 }
 
 #[test]
@@ -46,7 +42,7 @@ fn every_family_learns_stores_and_finds_its_columns_by_name() {
     for (task, table) in [("classification", classification(300, 4, 3, 1)), ("regression", regression(300, 4, 1))] {
         for estimator in families(task) {
             let word = estimator.word();
-            let rows = numbered(&table);
+            let rows = with_id(&table);
             let (model, _) = Model::fit(&estimator, &rows, &options()).unwrap();
             let design = rows.design().unwrap();
             let prediction = model.predict(&design).unwrap();
@@ -81,7 +77,7 @@ fn score(target: &Target, prediction: &Prediction) -> f64 {
 
 #[test]
 fn predictions_are_a_table_that_carries_row_numbers_and_ids() {
-    let rows = numbered(&classification(30, 2, 2, 1));
+    let rows = with_id(&classification(30, 2, 2, 1));
     let (model, _) = Model::fit(&families("classification")[0], &rows, &options()).unwrap();
     let Rows::Table(out) = model.apply(rows.clone()).unwrap() else { panic!() };
     let names: Vec<&str> = out.schema().fields.iter().map(|field| field.name.as_str()).collect();
@@ -97,7 +93,7 @@ fn predictions_are_a_table_that_carries_row_numbers_and_ids() {
     let rows = Rows::Table(regression(30, 2, 1));
     let (model, _) = Model::fit(&families("regression")[0], &rows, &options()).unwrap();
     let Rows::Table(out) = model.apply(rows).unwrap() else { panic!() };
-    assert_eq!(out.schema().fields, [Field::feature("prediction", Kind::Numeric)]);
+    assert_eq!(out.schema().fields[1..], [Field::feature("prediction", Kind::Numeric)]);
     assert_eq!(out.numeric("prediction").unwrap().len(), 30);
 }
 

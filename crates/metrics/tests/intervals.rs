@@ -103,8 +103,9 @@ fn the_number_of_threads_changes_nothing() {
         pool.install(|| LABEL_SCORES.map(|metric| interval(metric, &truth, &prediction, 1000, 0.9, 2).unwrap()))
     };
     assert_eq!(with(1), with(3));
-    let other_seed = interval(Metric::Accuracy, &truth, &prediction, 1000, 0.9, 3).unwrap();
-    assert_ne!(with(1)[0], other_seed);
+    let other_seed = interval(Metric::RocAuc, &truth, &prediction, 1000, 0.9, 3).unwrap();
+    assert_eq!(LABEL_SCORES[7], Metric::RocAuc);
+    assert_ne!(with(1)[7], other_seed);
 }
 
 #[test]

@@ -6,6 +6,7 @@
 
 mod folds;
 mod leaderboard;
+mod parzen;
 mod proposer;
 mod search;
 mod trial;

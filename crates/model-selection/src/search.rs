@@ -82,9 +82,9 @@ impl Search<'_> {
         };
         let seed = self.context.seed.derive("proposals");
         let candidates = self.spec.candidates.iter().enumerate();
-        let mut proposers = candidates
+        let mut proposers: Vec<Proposer> = candidates
             .map(|(position, candidate)| Proposer::new(candidate, self.spec.search.sampler, seed.derive(&position.to_string())))
-            .collect::<Result<Vec<_>>>()?;
+            .collect();
         let mut open: Vec<usize> = (0..proposers.len()).collect();
         let mut trials: Vec<Trial> = Vec::new();
         let mut turn = 0;
@@ -93,7 +93,7 @@ impl Search<'_> {
             self.context.progress.check_cancelled()?;
             self.context.progress.update("trials", trials.len() as u64, total);
             let candidate = open[turn % open.len()];
-            let Some(values) = proposers[candidate].propose()? else {
+            let Some(values) = proposers[candidate].propose() else {
                 open.retain(|other| *other != candidate);
                 continue;
             };

@@ -34,7 +34,8 @@ impl FitStep for ClipOutliers {
         let learn = |name: &String| {
             let values = frame.numeric(name)?;
             let range = range(self, &values);
-            let clipped = range.map_or(0, |[low, high]| values.iter().filter(|&&value| value < low || value > high).count());
+            let clipped =
+                range.map_or(0, |[low, high]| values.iter().filter(|&&value| value < low || value > high).count());
             Ok((range, clipped))
         };
         let learned: Vec<(Option<[f64; 2]>, usize)> = columns.par_iter().map(learn).collect::<Result<_>>()?;
@@ -67,7 +68,9 @@ impl ApplyStep for FittedClipOutliers {
 
 /// The range of a column. A column of which most values are equal has quartiles without distance: clipping it would leave a constant, so it is let alone.
 fn range(step: &ClipOutliers, values: &[f64]) -> Option<[f64; 2]> {
-    let widened = |low: f64, high: f64, spread: f64| (spread > 0.0).then(|| [low - step.factor * spread, high + step.factor * spread]);
+    let widened = |low: f64, high: f64, spread: f64| {
+        (spread > 0.0).then(|| [low - step.factor * spread, high + step.factor * spread])
+    };
     let range = match step.method {
         ClipMethod::ZScore => {
             let (_, mean, variance) = moments(values)?;

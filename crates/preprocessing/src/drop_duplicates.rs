@@ -15,13 +15,18 @@ pub(crate) struct FittedDropDuplicates {}
 impl FitStep for DropDuplicates {
     type Fitted = FittedDropDuplicates;
     const KINDS: &'static [Kind] = &Kind::ALL;
+    // Compared as dense ones, but handed on as they are.
+    const SPARSE: bool = true;
 
     fn check(&self, _columns: &[String], _outline: &mut Outline) -> Result<()> {
         Ok(())
     }
 
     fn fit(&self, frame: &Frame, columns: &[String], _context: &FitContext) -> Result<Learnt<FittedDropDuplicates>> {
-        let compared = if self.columns.is_some() { columns.to_vec() } else { every_feature_and_target(frame) };
+        let mut compared = columns.to_vec();
+        if self.columns.is_none() {
+            compared.extend(frame.table.schema().of_role(Role::Target).map(|target| target.name.clone()));
+        }
         let kept = first_of_each(&frame.densify(&compared)?, &compared)?;
         let n_dropped = frame.n_rows() - kept.len();
         let train = if n_dropped == 0 { frame.clone() } else { frame.take(&kept)? };
@@ -38,11 +43,6 @@ impl ApplyStep for FittedDropDuplicates {
     fn apply(&self, frame: &Frame) -> Result<Frame> {
         Ok(frame.clone())
     }
-}
-
-fn every_feature_and_target(frame: &Frame) -> Vec<String> {
-    let fields = frame.schema().fields.into_iter();
-    fields.filter(|field| matches!(field.role, Role::Feature | Role::Target)).map(|field| field.name).collect()
 }
 
 /// The first row of each distinct one, in the rows' order.

@@ -3,7 +3,9 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use polars::prelude::{ChunkedArray, Column, DataFrame, DataType, Float64Type, IntoColumn, NewChunkedArray, StringChunked};
+use polars::prelude::{
+    ChunkedArray, Column, DataFrame, DataType, Float64Type, IntoColumn, NewChunkedArray, StringChunked,
+};
 use rayon::prelude::*;
 use retune_stage::{Field, Kind, Result, Role, Schema, StageError, Table};
 
@@ -64,8 +66,10 @@ impl Frame {
         let values = self.numeric(name)?;
         match values.iter().position(|value| value.is_nan()) {
             None => Ok(values),
-            Some(row) => Err(StageError::data(format!("column `{name}` has no value in row {}", self.table.row_number(row)))
-                .help("fill missing values before: add the step `impute`")),
+            Some(row) => {
+                Err(StageError::data(format!("column `{name}` has no value in row {}", self.table.row_number(row)))
+                    .help("fill missing values before: add the step `impute`"))
+            }
         }
     }
 
@@ -79,13 +83,12 @@ impl Frame {
         Ok(self.table.strings(name)?.clone())
     }
 
-    /// Numbers of several table columns.
-    pub(crate) fn numerics(&self, names: &[String]) -> Result<Vec<Vec<f64>>> {
-        names.par_iter().map(|name| self.numeric(name)).collect()
-    }
-
     /// The frame with the numbers of some table columns changed in place; `change` is given the column's index in `names`.
-    pub(crate) fn map(&self, names: &[String], change: impl Fn(usize, &mut [f64]) -> Result<()> + Sync) -> Result<Self> {
+    pub(crate) fn map(
+        &self,
+        names: &[String],
+        change: impl Fn(usize, &mut [f64]) -> Result<()> + Sync,
+    ) -> Result<Self> {
         let changed = |(index, name): (usize, &String)| {
             let mut values = self.numeric(name)?;
             change(index, &mut values)?;
@@ -162,12 +165,14 @@ impl Frame {
 
     /// The table, with everything dense.
     pub(crate) fn finish(self) -> Result<Table> {
-        let names: Vec<String> = self.sparse.iter().flat_map(|block| &block.fields).map(|field| field.name.clone()).collect();
+        let names: Vec<String> =
+            self.sparse.iter().flat_map(|block| &block.fields).map(|field| field.name.clone()).collect();
         Ok(self.densify(&names)?.table)
     }
 
     fn with_columns(&self, columns: Vec<(Field, Column)>) -> Result<Self> {
-        let mut names: HashSet<&str> = self.sparse.iter().flat_map(|block| &block.fields).map(|field| field.name.as_str()).collect();
+        let mut names: HashSet<&str> =
+            self.sparse.iter().flat_map(|block| &block.fields).map(|field| field.name.as_str()).collect();
         if let Some((field, _)) = columns.iter().find(|(field, _)| !names.insert(&field.name)) {
             return Err(StageError::data(format!("two columns would be called `{}`", field.name))
                 .help("rename the column of the source, or give the step another `prefix` where it has one"));
@@ -182,7 +187,8 @@ impl Frame {
 impl SparseBlock {
     /// The block without some columns; `None` where none is left.
     fn without(self: &Arc<Self>, names: &HashSet<&str>) -> Option<Arc<Self>> {
-        let kept: Vec<usize> = (0..self.fields.len()).filter(|&index| !names.contains(self.fields[index].name.as_str())).collect();
+        let kept: Vec<usize> =
+            (0..self.fields.len()).filter(|&index| !names.contains(self.fields[index].name.as_str())).collect();
         match kept.len() {
             0 => None,
             n if n == self.fields.len() => Some(Arc::clone(self)),
@@ -216,7 +222,8 @@ pub(crate) fn common_origin(schema: &Schema, names: &[String]) -> Option<String>
 pub(crate) fn score_columns(names: &[String], origin: Option<&str>, scores: &[f64]) -> Vec<(Field, Column)> {
     let column = |(index, name): (usize, &String)| {
         let values = scores.iter().skip(index).step_by(names.len()).copied().collect();
-        let field = Field { name: name.clone(), role: Role::Feature, kind: Kind::Numeric, source: origin.map(str::to_owned) };
+        let field =
+            Field { name: name.clone(), role: Role::Feature, kind: Kind::Numeric, source: origin.map(str::to_owned) };
         (field, numeric_column(name, values))
     };
     names.iter().enumerate().map(column).collect()

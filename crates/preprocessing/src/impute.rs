@@ -7,7 +7,7 @@ use retune_stage::{Field, FitContext, Kind, Result, StageError};
 use serde::{Deserialize, Serialize};
 
 use crate::frame::{Frame, numeric_column};
-use crate::outline::Outline;
+use crate::outline::{Outline, shown};
 use crate::step::{ApplyStep, FitStep, Learnt, counted};
 use crate::{levels, stats};
 
@@ -36,8 +36,10 @@ impl FitStep for Impute {
     fn check(&self, columns: &[String], outline: &mut Outline) -> Result<()> {
         if self.value.is_some() != (self.strategy == ImputeStrategy::Constant) {
             return Err(match self.value {
-                None => StageError::data("`strategy: constant` needs a `value`").help("add `value:`, what missing values are replaced by"),
-                Some(_) => StageError::data("`value` is used by `strategy: constant` only").help("set `strategy: constant`, or drop `value`"),
+                None => StageError::data("`strategy: constant` needs a `value`")
+                    .help("add `value:`, what missing values are replaced by"),
+                Some(_) => StageError::data("`value` is used by `strategy: constant` only")
+                    .help("set `strategy: constant`, or drop `value`"),
             });
         }
         for name in columns {
@@ -45,7 +47,8 @@ impl FitStep for Impute {
             check_kind(self, name, kind)?;
         }
         if self.indicator {
-            columns.iter().filter(|_| Outline::is_closed(columns)).for_each(|name| outline.add_open(&indicator_name(name), Kind::Boolean));
+            let known = columns.iter().filter(|name| Outline::is_closed(std::slice::from_ref(name)));
+            known.for_each(|name| outline.add_open(&indicator_name(name), Kind::Boolean));
         }
         Ok(())
     }
@@ -59,7 +62,9 @@ impl FitStep for Impute {
         let n_missing: usize = learned.iter().map(|(_, missing)| missing).sum();
         let n_columns = learned.iter().filter(|(_, missing)| *missing > 0).count();
         let text = format!("filled {} in {}", counted(n_missing, "missing value"), counted(n_columns, "column"));
-        let indicator = |(name, (_, missing)): (&String, &(Fill, usize))| (self.indicator && *missing > 0).then(|| indicator_name(name));
+        let indicator = |(name, (_, missing)): (&String, &(Fill, usize))| {
+            (self.indicator && *missing > 0).then(|| indicator_name(name))
+        };
         let indicators = columns.iter().zip(&learned).map(indicator).collect();
         let fills = learned.into_iter().map(|(fill, _)| fill).collect();
         Learnt::applied(FittedImpute { columns: columns.to_vec(), fills, indicators }, frame, text)
@@ -82,7 +87,8 @@ impl ApplyStep for FittedImpute {
             }
             Ok((name.clone(), columns))
         };
-        let replacements: Vec<_> = self.columns.par_iter().zip(&self.fills).zip(&self.indicators).map(fill).collect::<Result<_>>()?;
+        let replacements: Vec<_> =
+            self.columns.par_iter().zip(&self.fills).zip(&self.indicators).map(fill).collect::<Result<_>>()?;
         frame.replace(replacements)
     }
 }
@@ -91,13 +97,14 @@ impl ApplyStep for FittedImpute {
 fn check_kind(step: &Impute, name: &str, kind: Kind) -> Result<()> {
     let number = kind == Kind::Numeric;
     let refuse = |what: &str, help: &str| {
-        let column = name.escape_debug();
+        let column = shown(name);
         Err(StageError::data(format!("{what}, and column `{column}` is {}", kind.word())).help(help))
     };
     match (step.strategy, &step.value) {
-        (ImputeStrategy::Mean | ImputeStrategy::Median, _) if !number => {
-            refuse("means and medians are of numbers", "use `strategy: most_frequent` or `auto`, or choose `columns: numeric`")
-        }
+        (ImputeStrategy::Mean | ImputeStrategy::Median, _) if !number => refuse(
+            "means and medians are of numbers",
+            "use `strategy: most_frequent` or `auto`, or choose `columns: numeric`",
+        ),
         (ImputeStrategy::Constant, Some(Constant::Number(_))) if !number => {
             refuse("`value` is a number", "put text into quotes, or choose `columns: numeric`")
         }
@@ -137,8 +144,13 @@ fn fill(step: &Impute, frame: &Frame, field: &Field, column: &Column) -> Result<
             let mut times: Vec<i64> = times.iter().flatten().collect();
             times.sort_unstable();
             let runs = times.chunk_by(|a, b| a == b);
-            runs.fold(None, |best: Option<&[i64]>, run| if best.is_none_or(|best| run.len() > best.len()) { Some(run) } else { best })
-                .map(|run| Fill::Time(run[0]))
+            runs.fold(
+                None,
+                |best: Option<&[i64]>, run| {
+                    if best.is_none_or(|best| run.len() > best.len()) { Some(run) } else { best }
+                },
+            )
+            .map(|run| Fill::Time(run[0]))
         }
         _ => levels::most_frequent(&frame.levels(name)?).map(Fill::Text),
     };

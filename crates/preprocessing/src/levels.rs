@@ -96,7 +96,10 @@ mod tests {
 
     #[test]
     fn the_smallest_of_the_most_frequent() {
-        assert_eq!(most_frequent(&column(&[Some("b"), Some("a"), Some("a"), Some("b"), None, None, None])).as_deref(), Some("a"));
+        assert_eq!(
+            most_frequent(&column(&[Some("b"), Some("a"), Some("a"), Some("b"), None, None, None])).as_deref(),
+            Some("a")
+        );
         assert_eq!(most_frequent(&column(&[None])), None);
     }
 }

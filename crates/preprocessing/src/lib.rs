@@ -28,7 +28,9 @@ use std::any::Any;
 use std::sync::Arc;
 
 use retune_spec::preprocessing::{Preprocessing, Step};
-use retune_stage::{Fit, FitContext, Fitted, LoadDir, Result, RowChange, Rows, SaveDir, Schema, Stage, StageError, StageReport};
+use retune_stage::{
+    Fit, FitContext, Fitted, LoadDir, Result, RowChange, Rows, SaveDir, Schema, Stage, StageError, StageReport,
+};
 use retune_table::{TargetPolicy, conform};
 use retune_tensor::Tensors;
 use serde::{Deserialize, Serialize};
@@ -81,11 +83,11 @@ impl Stage for PreprocessingStage {
         let (mut steps, mut report) = (Vec::new(), StageReport::default());
         for (index, step) in self.0.steps.iter().enumerate() {
             context.progress.check_cancelled()?;
-            context.progress.update("steps", index as u64, Some(self.0.steps.len() as u64));
             let place = place(index, step.word());
             self.misplaced(index).map_or(Ok(()), |error| Err(error.within(&place)))?;
             let rows_in = frame.n_rows();
-            let Learnt { fitted, train, text } = step::fit(step, &frame, &context.at(&place)).map_err(|error| error.within(&place))?;
+            let Learnt { fitted, train, text } =
+                step::fit(step, &frame, &context.at(&place)).map_err(|error| error.within(&place))?;
             if train.n_rows() != rows_in {
                 let dropped = rows_in - train.n_rows();
                 report.rows.push(RowChange { step: step.word().to_owned(), rows_in, dropped, added: 0 });
@@ -106,7 +108,9 @@ impl PreprocessingStage {
     /// The mistake of a step that must be the last and is not.
     fn misplaced(&self, index: usize) -> Option<StageError> {
         let misplaced = matches!(self.0.steps[index], Step::ToTensor(_)) && index + 1 < self.0.steps.len();
-        misplaced.then(|| StageError::data("tensors have no columns for the steps that follow").help("make `to_tensor` the last step"))
+        misplaced.then(|| {
+            StageError::data("tensors have no columns for the steps that follow").help("make `to_tensor` the last step")
+        })
     }
 }
 
@@ -132,7 +136,12 @@ impl Fitted for FittedPreprocessing {
     }
 
     fn save(&self, dir: &SaveDir) -> Result<()> {
-        let saved = Saved { version: FORMAT_VERSION, input: self.input.clone(), output: self.output.clone(), steps: &self.steps };
+        let saved = Saved {
+            version: FORMAT_VERSION,
+            input: self.input.clone(),
+            output: self.output.clone(),
+            steps: &self.steps,
+        };
         dir.json("stage.json", &saved)?;
         self.steps.iter().enumerate().try_for_each(|(index, step)| step.save(dir, &matrix_file(index)))
     }
@@ -157,8 +166,10 @@ impl FittedPreprocessing {
 pub fn load(dir: &LoadDir) -> Result<FittedPreprocessing> {
     let Saved { version, input, output, mut steps } = dir.json::<Saved<Vec<FittedStep>>>("stage.json")?;
     if version > FORMAT_VERSION {
-        return Err(StageError::failed(format!("the stage has version {version}; this program reads up to {FORMAT_VERSION}"))
-            .help("use the program that wrote it, or a newer one"));
+        return Err(StageError::failed(format!(
+            "the stage has version {version}; this program reads up to {FORMAT_VERSION}"
+        ))
+        .help("use the program that wrote it, or a newer one"));
     }
     steps.iter_mut().enumerate().try_for_each(|(index, step)| step.load(dir, &matrix_file(index)))?;
     Ok(FittedPreprocessing { input, output, steps })

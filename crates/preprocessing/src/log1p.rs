@@ -37,8 +37,10 @@ impl ApplyStep for FittedLog1p {
         frame.map(&self.columns, |index, values| {
             if let Some(row) = values.iter().position(|&value| value <= -1.0) {
                 let (name, value, row_number) = (&self.columns[index], values[row], frame.table.row_number(row));
-                return Err(StageError::data(format!("column `{name}` has {value} in row {row_number}; the logarithm of 1 + x needs x above -1"))
-                    .help(format!("leave `{name}` out of `columns`, or put `clip_outliers` before")));
+                return Err(StageError::data(format!(
+                    "column `{name}` has {value} in row {row_number}; the logarithm of 1 + x needs x above -1"
+                ))
+                .help(format!("leave `{name}` out of `columns`, or put `clip_outliers` before")));
             }
             values.iter_mut().for_each(|value| *value = value.ln_1p());
             Ok(())

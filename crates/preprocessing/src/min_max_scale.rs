@@ -32,7 +32,8 @@ impl FitStep for MinMaxScale {
     fn check(&self, columns: &[String], outline: &mut Outline) -> Result<()> {
         let [low, high] = self.range;
         if low >= high {
-            return Err(StageError::data(format!("`range: [{low}, {high}]` is empty")).help("the first number must be below the second"));
+            return Err(StageError::data(format!("`range: [{low}, {high}]` is empty"))
+                .help("the first number must be below the second"));
         }
         outline.set_kind(columns, Kind::Numeric);
         Ok(())
@@ -64,7 +65,9 @@ impl ApplyStep for FittedMinMaxScale {
 }
 
 fn learn(name: &str, values: &[f64], [low, high]: [f64; 2]) -> Result<ColumnScale> {
-    let bounds = present(values).map(|value| (value, value)).reduce(|(least, most), (value, _)| (least.min(value), most.max(value)));
+    let bounds = present(values)
+        .map(|value| (value, value))
+        .reduce(|(least, most), (value, _)| (least.min(value), most.max(value)));
     // A column without values stays as it is.
     let Some((least, most)) = bounds else { return Ok(ColumnScale { factor: 1.0, offset: 0.0 }) };
     let width = most - least;

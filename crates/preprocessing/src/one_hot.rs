@@ -63,7 +63,8 @@ impl ApplyStep for FittedOneHot {
     }
 
     fn apply(&self, frame: &Frame) -> Result<Frame> {
-        let encode = |(name, encoding): (&String, &Encoding)| Ok((name.clone(), encoding.apply(frame, name, self.unseen)?));
+        let encode =
+            |(name, encoding): (&String, &Encoding)| Ok((name.clone(), encoding.apply(frame, name, self.unseen)?));
         frame.replace(self.columns.par_iter().zip(&self.encodings).map(encode).collect::<Result<_>>()?)
     }
 }
@@ -83,11 +84,14 @@ impl Encoding {
             .help("set `unseen: ignore` or `unseen: other` to take such rows"));
         }
         let unseen = if unseen == Unseen::Other { self.other } else { None };
-        let places: Vec<Option<usize>> =
-            codes.iter().map(|code| code.map_or(unseen, |code| self.places.get(code as usize).copied().flatten())).collect();
+        let places: Vec<Option<usize>> = codes
+            .iter()
+            .map(|code| code.map_or(unseen, |code| self.places.get(code as usize).copied().flatten()))
+            .collect();
         let origin = frame.field(name)?.origin();
         let column = |(place, name): (usize, &String)| {
-            let cells = BooleanChunked::from_iter_values(name.as_str().into(), places.iter().map(|set| *set == Some(place)));
+            let cells =
+                BooleanChunked::from_iter_values(name.as_str().into(), places.iter().map(|set| *set == Some(place)));
             (Field::derived(name, Kind::Boolean, origin), cells.into_column())
         };
         Ok(self.names.iter().enumerate().map(column).collect())

@@ -28,7 +28,8 @@ impl Outline {
     /// The features that a selector chooses; the names of open fields stand for columns that are not known yet. Every name that does not exist is
     /// an error of its own.
     pub(crate) fn select(&self, selector: &Selector) -> Result<Vec<String>, Vec<StageError>> {
-        let unknown: Vec<StageError> = selector.exact_names().into_iter().filter_map(|name| self.unknown(name).err()).collect();
+        let unknown: Vec<StageError> =
+            selector.exact_names().into_iter().filter_map(|name| self.unknown(name).err()).collect();
         if !unknown.is_empty() {
             return Err(unknown);
         }
@@ -87,11 +88,14 @@ impl Outline {
     fn unknown(&self, name: &str) -> Result<()> {
         match self.schema.field(name) {
             Some(field) if field.role == Role::Feature => Ok(()),
-            Some(field) => Err(StageError::data(format!("column `{name}` is not a feature: it is the {}", role_word(field.role)))),
+            Some(field) => {
+                Err(StageError::data(format!("column `{name}` is not a feature: it is the {}", role_word(field.role))))
+            }
             None if self.may_appear(name) => Ok(()),
             None => {
                 let error = StageError::data(format!("no column `{name}` at this step"));
-                let known = self.schema.features().map(|field| field.name.as_str()).filter(|name| !name.ends_with(OPEN));
+                let known =
+                    self.schema.features().map(|field| field.name.as_str()).filter(|name| !name.ends_with(OPEN));
                 let near = did_you_mean(name, known);
                 Err(match near {
                     Some(near) => error.help(format!("did you mean `{near}`?")),
@@ -129,7 +133,7 @@ impl Outline {
 }
 
 /// A column's name for a message.
-fn shown(name: &str) -> String {
+pub(crate) fn shown(name: &str) -> String {
     name.replace(OPEN, "...")
 }
 
@@ -211,7 +215,8 @@ mod tests {
     #[test]
     fn mistakes_are_told_together() {
         let errors = outline().select(&words(&["agee", "label", "zzz", "age"])).unwrap_err();
-        let told: Vec<String> = errors.iter().map(|error| format!("{error}; {}", error.help.as_deref().unwrap_or("-"))).collect();
+        let told: Vec<String> =
+            errors.iter().map(|error| format!("{error}; {}", error.help.as_deref().unwrap_or("-"))).collect();
         assert_eq!(
             told,
             [
@@ -220,13 +225,19 @@ mod tests {
                 "no column `zzz` at this step; it is no column of the data, or an earlier step replaced it",
             ]
         );
-        assert_eq!(outline().select(&words(&["x*"])).unwrap_err()[0].message, "the pattern `x*` matches no feature column");
+        assert_eq!(
+            outline().select(&words(&["x*"])).unwrap_err()[0].message,
+            "the pattern `x*` matches no feature column"
+        );
     }
 
     #[test]
     fn kinds_are_told_with_the_way_out() {
         let errors = outline().require("log1p", &[Kind::Numeric], &["city".to_owned()]).unwrap_err();
         assert_eq!(errors[0].message, "column `city` is categorical; log1p works on numeric columns");
-        assert_eq!(errors[0].help.as_deref(), Some("encode it before: `one_hot` or `target_encode`; or choose other columns"));
+        assert_eq!(
+            errors[0].help.as_deref(),
+            Some("encode it before: `one_hot` or `target_encode`; or choose other columns")
+        );
     }
 }

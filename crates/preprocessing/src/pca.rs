@@ -39,8 +39,11 @@ impl FitStep for Pca {
 
     fn check(&self, columns: &[String], outline: &mut Outline) -> Result<()> {
         if self.components <= 0.0 || (self.components > 1.0 && self.components.fract() != 0.0) {
-            return Err(StageError::data(format!("`components: {}` is neither a number of components nor a share of variance", self.components))
-                .help("give a whole number, 1 or more, or a share below 1"));
+            return Err(StageError::data(format!(
+                "`components: {}` is neither a number of components nor a share of variance",
+                self.components
+            ))
+            .help("give a whole number, 1 or more, or a share below 1"));
         }
         let known = Outline::is_closed(columns);
         if known && columns.is_empty() {
@@ -54,7 +57,9 @@ impl FitStep for Pca {
             outline.add_open(&format!("{}_", self.prefix), Kind::Numeric);
             return Ok(());
         }
-        component_names(&self.prefix, self.components as usize).into_iter().try_for_each(|name| outline.add(name, Kind::Numeric))
+        component_names(&self.prefix, self.components as usize)
+            .into_iter()
+            .try_for_each(|name| outline.add(name, Kind::Numeric))
     }
 
     fn fit(&self, frame: &Frame, columns: &[String], _context: &FitContext) -> Result<Learnt<FittedPca>> {
@@ -73,8 +78,11 @@ impl FitStep for Pca {
         let ratios: Vec<f64> = variances.iter().map(ratio).collect();
         let n_components = n_components(self.components, &ratios);
         let variances = &variances[..n_components];
-        let factors: Vec<f64> = variances.iter().map(|variance| if self.whiten { whitening(*variance, variances) } else { 1.0 }).collect();
-        let directions = Array2::from_shape_fn((columns.len(), n_components), |(row, column)| directions[(row, column)] * factors[column]);
+        let factors: Vec<f64> =
+            variances.iter().map(|variance| if self.whiten { whitening(*variance, variances) } else { 1.0 }).collect();
+        let directions = Array2::from_shape_fn((columns.len(), n_components), |(row, column)| {
+            directions[(row, column)] * factors[column]
+        });
         let fitted = FittedPca {
             names: component_names(&self.prefix, n_components),
             origin: common_origin(frame.table.schema(), columns),
@@ -139,7 +147,14 @@ impl FittedPca {
             }
             let mut product = vec![0.0; BLOCK * width];
             let centred = MatRef::from_column_major_slice(&centred, BLOCK, n_columns);
-            matmul(MatMut::from_row_major_slice_mut(&mut product, BLOCK, width), Accum::Replace, centred, directions, 1.0, Par::Seq);
+            matmul(
+                MatMut::from_row_major_slice_mut(&mut product, BLOCK, width),
+                Accum::Replace,
+                centred,
+                directions,
+                1.0,
+                Par::Seq,
+            );
             scores.copy_from_slice(&product[..scores.len()]);
         });
         scores
@@ -164,13 +179,18 @@ fn centre(frame: &Frame, columns: &[String]) -> Result<(Vec<f64>, Vec<f64>)> {
 fn decompose(centred: &[f64], n_rows: usize, n_columns: usize) -> Result<(Vec<f64>, Mat<f64>)> {
     let matrix = MatRef::from_column_major_slice(centred, n_rows, n_columns);
     let degrees = (n_rows - 1) as f64;
-    let too_large = || StageError::data("the numbers are too large for principal components").help("scale the columns before: `standard_scale`");
+    let too_large = || {
+        StageError::data("the numbers are too large for principal components")
+            .help("scale the columns before: `standard_scale`")
+    };
     if n_rows < n_columns {
         // Fewer rows than columns: the covariance would be the larger matrix.
         if !matrix.is_all_finite() {
             return Err(too_large());
         }
-        let svd = matrix.thin_svd().map_err(|error| StageError::failed(format!("the singular value decomposition failed: {error:?}")))?;
+        let svd = matrix
+            .thin_svd()
+            .map_err(|error| StageError::failed(format!("the singular value decomposition failed: {error:?}")))?;
         let variances = svd.S().column_vector().iter().map(|value| value * value / degrees).collect();
         return Ok((variances, svd.V().to_owned()));
     }
@@ -201,5 +221,6 @@ fn whitening(variance: f64, variances: &[f64]) -> f64 {
 }
 
 fn too_many(n_components: f64, available: usize, of_what: &str) -> StageError {
-    StageError::data(format!("`components: {n_components}` is more than the {available} {of_what}")).help("lower `components`")
+    StageError::data(format!("`components: {n_components}` is more than the {available} {of_what}"))
+        .help("lower `components`")
 }

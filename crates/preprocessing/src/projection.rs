@@ -15,7 +15,10 @@ pub(crate) fn component_names(prefix: &str, n_components: usize) -> Vec<String> 
 /// Turns each column so that its greatest entry by magnitude is positive: scikit-learn's `svd_flip`. Without this the signs would be arbitrary.
 pub(crate) fn flip_signs(directions: &mut Mat<f64>) {
     for mut column in directions.col_iter_mut() {
-        let greatest = column.rb().iter().fold(0.0_f64, |greatest, &entry| if entry.abs() > greatest.abs() { entry } else { greatest });
+        let greatest = column
+            .rb()
+            .iter()
+            .fold(0.0_f64, |greatest, &entry| if entry.abs() > greatest.abs() { entry } else { greatest });
         if greatest < 0.0 {
             column.rb_mut().iter_mut().for_each(|entry| *entry = -*entry);
         }
@@ -37,13 +40,17 @@ pub(crate) fn variance(matrix: &[f64], width: usize) -> Vec<f64> {
 /// What a projection kept, in words.
 pub(crate) fn share_text(n_components: usize, n_columns: usize, kept: f64, total: f64) -> String {
     let share = if total > 0.0 { 100.0 * kept / total } else { 100.0 };
-    format!("{} hold {share:.1} % of the variance of {}", counted(n_components, "component"), counted(n_columns, "column"))
+    format!(
+        "{} hold {share:.1} % of the variance of {}",
+        counted(n_components, "component"),
+        counted(n_columns, "column")
+    )
 }
 
 /// Reads a matrix of the given shape.
 pub(crate) fn read_matrix(dir: &LoadDir, file: &str, name: &str, shape: [usize; 2]) -> Result<Array2<f64>> {
     let matrix = dir.matrices(file)?.remove(name);
-    matrix
-        .filter(|matrix| matrix.shape() == shape)
-        .ok_or_else(|| StageError::failed(format!("{file}: no matrix `{name}` of {} rows and {} columns", shape[0], shape[1])))
+    matrix.filter(|matrix| matrix.shape() == shape).ok_or_else(|| {
+        StageError::failed(format!("{file}: no matrix `{name}` of {} rows and {} columns", shape[0], shape[1]))
+    })
 }

@@ -63,7 +63,8 @@ impl Csr {
 
     /// The columns at `indices` with their zeros.
     pub(crate) fn dense_columns(&self, indices: &[usize]) -> Vec<Vec<f64>> {
-        let selected = if indices.len() == self.n_columns { self.transpose() } else { self.select_columns(indices).transpose() };
+        let selected =
+            if indices.len() == self.n_columns { self.transpose() } else { self.select_columns(indices).transpose() };
         let dense = |column: usize| {
             let mut values = vec![0.0; self.n_rows()];
             selected.row(column).for_each(|(row, value)| values[row as usize] = value);

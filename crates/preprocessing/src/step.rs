@@ -1,5 +1,6 @@
 //! The contract of the steps within a stage, and the one list of them.
 
+use retune_spec::Selector;
 use retune_spec::preprocessing::Step;
 use retune_stage::{FitContext, Kind, LoadDir, Result, SaveDir, StageError};
 use serde::{Deserialize, Serialize};
@@ -33,7 +34,8 @@ pub(crate) trait FitStep {
     /// Mistakes in the parameters, or of parameters and columns together; leaves the outline with the columns that the step gives.
     fn check(&self, columns: &[String], outline: &mut Outline) -> Result<()>;
 
-    /// Learns from training rows. `columns` are those chosen, of the right kinds; in the table, unless the step works on sparse ones.
+    /// Learns from training rows. `columns` are those chosen (every feature where there is no selector), of the right kinds; in the table, unless the
+    /// step works on sparse ones.
     fn fit(&self, frame: &Frame, columns: &[String], context: &FitContext) -> Result<Learnt<Self::Fitted>>;
 }
 
@@ -169,7 +171,7 @@ fn fit_one<S: FitStep>(declared: &S, step: &Step, frame: &Frame, context: &FitCo
 }
 
 fn choose<S: FitStep>(step: &Step, outline: &Outline) -> Result<Vec<String>, Vec<StageError>> {
-    let columns = step.columns().map_or(Ok(Vec::new()), |selector| outline.select(selector))?;
+    let columns = outline.select(step.columns().unwrap_or(&Selector::all()))?;
     outline.require(step.word(), S::KINDS, &columns)?;
     Ok(columns)
 }

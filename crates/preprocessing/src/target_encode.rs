@@ -9,7 +9,7 @@ use retune_spec::preprocessing::{Smooth, TargetEncode};
 use retune_stage::{Field, FitContext, Kind, Result, Role, StageError, Target, Task};
 use serde::{Deserialize, Serialize};
 
-use crate::frame::{Frame, Names, numeric_column};
+use crate::frame::{Frame, numeric_column};
 use crate::levels::Levels;
 use crate::outline::Outline;
 use crate::stats::moments;
@@ -46,44 +46,58 @@ impl FitStep for TargetEncode {
         for name in columns {
             match &task {
                 None => outline.add_open(&format!("{name}_"), Kind::Numeric),
-                Some(task) => suffixes(task).into_iter().try_for_each(|suffix| outline.add(format!("{name}_{suffix}"), Kind::Numeric))?,
+                Some(task) => suffixes(task)
+                    .into_iter()
+                    .try_for_each(|suffix| outline.add(format!("{name}_{suffix}"), Kind::Numeric))?,
             }
         }
         Ok(())
     }
 
     fn fit(&self, frame: &Frame, columns: &[String], context: &FitContext) -> Result<Learnt<FittedTargetEncode>> {
-        let task = frame.table.schema().task.as_ref().ok_or_else(|| StageError::data("the task of the target is not known"))?;
+        let task = frame
+            .table
+            .schema()
+            .task
+            .as_ref()
+            .ok_or_else(|| StageError::data("the task of the target is not known"))?;
         let (target, quantities) = quantities(frame)?;
         if columns.is_empty() {
             let fitted = FittedTargetEncode { columns: Vec::new(), encodings: Vec::new(), means: Vec::new() };
             return Learnt::applied(fitted, frame, "encoded no column".to_owned());
         }
         if frame.n_rows() < self.folds {
-            return Err(StageError::data(format!("{} folds need at least {} training rows; there are {}", self.folds, self.folds, frame.n_rows()))
-                .help("lower `folds`"));
+            return Err(StageError::data(format!(
+                "{} folds need at least {} training rows; there are {}",
+                self.folds,
+                self.folds,
+                frame.n_rows()
+            ))
+            .help("lower `folds`"));
         }
         let folds = folds(&target, self.folds, context.seed.0);
         let everyone = vec![true; frame.n_rows()];
-        let mut taken = Names::of(frame);
-        let names: Vec<Vec<String>> = columns
-            .iter()
-            .map(|name| suffixes(task).into_iter().map(|suffix| taken.fresh(format!("{name}_{suffix}"))).collect())
-            .collect();
-
-        let learn = |(name, names): (&String, &Vec<String>)| {
+        let learn = |name: &String| {
+            let names: Vec<String> = suffixes(task).iter().map(|suffix| format!("{name}_{suffix}")).collect();
             let (levels, codes) = Levels::learn(&frame.levels(name)?);
             let encode = |quantity: &Vec<f64>, rows: &[bool]| encode(&codes, levels.len(), quantity, rows, self.smooth);
             let values = quantities.iter().map(|quantity| encode(quantity, &everyone).0).collect();
-            let train = quantities.iter().map(|quantity| cross_fit(&codes, &folds, self.folds, |rows| encode(quantity, rows).0));
-            let train = new_columns(frame, name, names, train.collect())?;
-            Ok((Encoding { levels, names: names.clone(), values }, (name.clone(), train)))
+            let train = quantities
+                .iter()
+                .map(|quantity| cross_fit(&codes, &folds, self.folds, |rows| encode(quantity, rows).0));
+            let train = new_columns(frame, name, &names, train.collect())?;
+            Ok((Encoding { levels, names, values }, (name.clone(), train)))
         };
-        let learned: Vec<_> = columns.par_iter().zip(&names).map(learn).collect::<Result<_>>()?;
+        let learned: Vec<_> = columns.par_iter().map(learn).collect::<Result<_>>()?;
         let (encodings, train): (Vec<Encoding>, Vec<_>) = learned.into_iter().unzip();
         let means = quantities.iter().map(|quantity| moments(quantity).map_or(0.0, |(_, mean, _)| mean)).collect();
         let n_levels: usize = encodings.iter().map(|encoding| encoding.levels.len()).sum();
-        let text = format!("encoded {} of {} by the target, training rows over {} folds", counted(columns.len(), "column"), counted(n_levels, "level"), self.folds);
+        let text = format!(
+            "encoded {} of {} by the target, training rows over {} folds",
+            counted(columns.len(), "column"),
+            counted(n_levels, "level"),
+            self.folds
+        );
         let fitted = FittedTargetEncode { columns: columns.to_vec(), encodings, means };
         Ok(Learnt { fitted, train: frame.replace(train)?, text })
     }
@@ -98,7 +112,10 @@ impl ApplyStep for FittedTargetEncode {
         let replace = |(name, encoding): (&String, &Encoding)| {
             let codes = encoding.levels.encode(&frame.levels(name)?);
             let column = |(values, mean): (&Vec<f64>, &f64)| {
-                codes.iter().map(|code| code.and_then(|code| values.get(code as usize)).copied().unwrap_or(*mean)).collect()
+                codes
+                    .iter()
+                    .map(|code| code.and_then(|code| values.get(code as usize)).copied().unwrap_or(*mean))
+                    .collect()
             };
             let columns = encoding.values.iter().zip(&self.means).map(column).collect();
             Ok((name.clone(), new_columns(frame, name, &encoding.names, columns)?))
@@ -122,9 +139,16 @@ fn quantities(frame: &Frame) -> Result<(Target, Vec<Vec<f64>>)> {
     let quantities = match &target {
         Target::Values(values) => match values.iter().position(|value| value.is_nan()) {
             None => vec![values.clone()],
-            Some(row) => return Err(StageError::data(format!("the target has no value in row {}", frame.table.row_number(row)))),
+            Some(row) => {
+                return Err(StageError::data(format!(
+                    "the target has no value in row {}",
+                    frame.table.row_number(row)
+                )));
+            }
         },
-        Target::Classes { codes, n_classes } if *n_classes > 2 => (0..*n_classes as u32).map(|label| is(codes, label)).collect(),
+        Target::Classes { codes, n_classes } if *n_classes > 2 => {
+            (0..*n_classes as u32).map(|label| is(codes, label)).collect()
+        }
         Target::Classes { codes, .. } => vec![is(codes, 1)],
     };
     Ok((target, quantities))
@@ -157,7 +181,14 @@ fn cross_fit(codes: &[u32], folds: &[usize], n_folds: usize, learn: impl Fn(&[bo
 
 /// The value of each level, learned from some rows, and the mean over those: as scikit-learn's `TargetEncoder`.
 fn encode(codes: &[u32], n_levels: usize, quantity: &[f64], rows: &[bool], smooth: Smooth) -> (Vec<f64>, f64) {
-    let chosen = || codes.iter().zip(quantity).zip(rows).filter(|(_, chosen)| **chosen).map(|((code, value), _)| (*code as usize, *value));
+    let chosen = || {
+        codes
+            .iter()
+            .zip(quantity)
+            .zip(rows)
+            .filter(|(_, chosen)| **chosen)
+            .map(|((code, value), _)| (*code as usize, *value))
+    };
     let (mut counts, mut sums) = (vec![0.0; n_levels], vec![0.0; n_levels]);
     for (code, value) in chosen() {
         counts[code] += 1.0;
@@ -167,7 +198,9 @@ fn encode(codes: &[u32], n_levels: usize, quantity: &[f64], rows: &[bool], smoot
     let mean = sums.iter().sum::<f64>() / n.max(1.0);
     let values = match smooth {
         Smooth::Rows(weight) => {
-            let value = |(sum, count): (&f64, &f64)| if count + weight == 0.0 { mean } else { (sum + weight * mean) / (count + weight) };
+            let value = |(sum, count): (&f64, &f64)| {
+                if count + weight == 0.0 { mean } else { (sum + weight * mean) / (count + weight) }
+            };
             sums.iter().zip(&counts).map(value).collect()
         }
         Smooth::Auto(_) => {
@@ -190,7 +223,9 @@ fn encode(codes: &[u32], n_levels: usize, quantity: &[f64], rows: &[bool], smoot
 
 fn new_columns(frame: &Frame, name: &str, names: &[String], values: Vec<Vec<f64>>) -> Result<Vec<(Field, Column)>> {
     let origin = frame.field(name)?.origin();
-    let column = |(name, values): (&String, Vec<f64>)| (Field::derived(name, Kind::Numeric, origin), numeric_column(name, values));
+    let column = |(name, values): (&String, Vec<f64>)| {
+        (Field::derived(name, Kind::Numeric, origin), numeric_column(name, values))
+    };
     Ok(names.iter().zip(values).map(column).collect())
 }
 
@@ -218,7 +253,11 @@ mod tests {
                     let learn = |rows: &[bool]| encode(&codes, levels.len(), &quantity, rows, step.smooth).0;
                     let ours = cross_fit(&codes, &folds, step.folds, learn);
                     for (ours, theirs) in ours.iter().zip(expected) {
-                        assert!((ours - theirs.as_f64().unwrap()).abs() < 1e-9, "{}: {ours} against {theirs}", case["name"]);
+                        assert!(
+                            (ours - theirs.as_f64().unwrap()).abs() < 1e-9,
+                            "{}: {ours} against {theirs}",
+                            case["name"]
+                        );
                     }
                     n_checked += 1;
                 }
@@ -248,8 +287,15 @@ mod tests {
         let target = Target::Classes { codes: codes.clone(), n_classes: 2 };
         let folds = folds(&target, 5, 7);
         for fold in 0..5 {
-            let of_fold = |label: u32| codes.iter().zip(&folds).filter(|(code, other)| **code == label && **other == fold).count();
-            assert!((18..=19).contains(&of_fold(0)) && (2..=3).contains(&of_fold(1)), "fold {fold}: {} {}", of_fold(0), of_fold(1));
+            let of_fold = |label: u32| {
+                codes.iter().zip(&folds).filter(|(code, other)| **code == label && **other == fold).count()
+            };
+            assert!(
+                (18..=19).contains(&of_fold(0)) && (2..=3).contains(&of_fold(1)),
+                "fold {fold}: {} {}",
+                of_fold(0),
+                of_fold(1)
+            );
         }
         assert_ne!(folds, super::folds(&target, 5, 8));
     }

@@ -138,8 +138,10 @@ fn learn(step: &TfIdf, name: &str, counts: &Counts) -> Result<Vocabulary> {
     let mut kept: Vec<usize> = (0..counts.terms.len()).filter(|&term| n_rows[term] >= step.min_rows).collect();
     if kept.is_empty() {
         let (rows, n_terms) = (counted(step.min_rows, "training row"), counts.terms.len());
-        return Err(StageError::data(format!("no term of column `{name}` is in {rows} or more (it has {n_terms} different terms in all)"))
-            .help(format!("lower `min_rows`, or leave `{name}` out of `columns`")));
+        return Err(StageError::data(format!(
+            "no term of column `{name}` is in {rows} or more (it has {n_terms} different terms in all)"
+        ))
+        .help(format!("lower `min_rows`, or leave `{name}` out of `columns`")));
     }
     // Of equally frequent terms the first in order is kept.
     kept.sort_unstable_by(|&a, &b| totals[b].total_cmp(&totals[a]).then_with(|| counts.terms[a].cmp(&counts.terms[b])));
@@ -273,7 +275,12 @@ mod tests {
     #[test]
     fn terms_are_those_of_scikit_learn() {
         for (analyzer, ngrams, text, expected) in [
-            (Analyzer::Word, [1, 1], "A C++ lib, for X_1 & naïve Ünits 42!", vec!["lib", "for", "x_1", "naïve", "ünits", "42"]),
+            (
+                Analyzer::Word,
+                [1, 1],
+                "A C++ lib, for X_1 & naïve Ünits 42!",
+                vec!["lib", "for", "x_1", "naïve", "ünits", "42"],
+            ),
             (Analyzer::Word, [1, 2], "Web server-side", vec!["web", "server", "side", "web server", "server side"]),
             (Analyzer::Word, [2, 3], "one two", vec!["one two"]),
             (Analyzer::Word, [1, 1], "a b", vec![]),

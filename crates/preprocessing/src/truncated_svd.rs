@@ -87,13 +87,16 @@ impl ApplyStep for FittedTruncatedSvd {
 
 /// The columns as one sparse matrix, whether they are sparse or not.
 fn gather(frame: &Frame, columns: &[String]) -> Result<Csr> {
-    let place: HashMap<&str, u32> = columns.iter().enumerate().map(|(index, name)| (name.as_str(), index as u32)).collect();
+    let place: HashMap<&str, u32> =
+        columns.iter().enumerate().map(|(index, name)| (name.as_str(), index as u32)).collect();
     let in_table = columns.iter().filter(|name| frame.table.schema().field(name).is_some());
-    let dense: Vec<(u32, Vec<f64>)> = in_table.map(|name| Ok((place[name.as_str()], frame.complete(name)?))).collect::<Result<_>>()?;
+    let dense: Vec<(u32, Vec<f64>)> =
+        in_table.map(|name| Ok((place[name.as_str()], frame.complete(name)?))).collect::<Result<_>>()?;
     let places = |block: &SparseBlock| -> Vec<Option<u32>> {
         block.fields.iter().map(|field| place.get(field.name.as_str()).copied()).collect()
     };
-    let sparse: Vec<(&Csr, Vec<Option<u32>>)> = frame.sparse.iter().map(|block| (&block.matrix, places(block))).collect();
+    let sparse: Vec<(&Csr, Vec<Option<u32>>)> =
+        frame.sparse.iter().map(|block| (&block.matrix, places(block))).collect();
     let n_found = dense.len() + sparse.iter().flat_map(|(_, places)| places).flatten().count();
     if n_found < columns.len() {
         return Err(StageError::failed("columns that the step was fitted on are not there"));
@@ -101,7 +104,9 @@ fn gather(frame: &Frame, columns: &[String]) -> Result<Csr> {
     let mut matrix = Csr::empty(columns.len());
     for row in 0..frame.n_rows() {
         let dense = dense.iter().map(|(place, values)| (*place, values[row])).filter(|(_, value)| *value != 0.0);
-        let sparse = sparse.iter().flat_map(|(matrix, places)| matrix.row(row).filter_map(|(column, value)| Some((places[column as usize]?, value))));
+        let sparse = sparse.iter().flat_map(|(matrix, places)| {
+            matrix.row(row).filter_map(|(column, value)| Some((places[column as usize]?, value)))
+        });
         matrix.push_row(dense.chain(sparse));
     }
     Ok(matrix)
@@ -124,7 +129,9 @@ fn decompose(matrix: &Csr, n_components: usize, n_iterations: usize, seed: u64) 
     if !small.is_all_finite() {
         return Err(StageError::data("the numbers are too large to decompose").help("scale the columns before"));
     }
-    let svd = small.thin_svd().map_err(|error| StageError::failed(format!("the singular value decomposition failed: {error:?}")))?;
+    let svd = small
+        .thin_svd()
+        .map_err(|error| StageError::failed(format!("the singular value decomposition failed: {error:?}")))?;
     let mut vectors = svd.U().subcols(0, n_components).to_owned();
     flip_signs(&mut vectors);
     let values = svd.S().column_vector().iter().take(n_components).copied().collect();
@@ -138,11 +145,17 @@ fn orthonormal(matrix: &[f64], width: usize) -> Vec<f64> {
     let basis: Mat<f64> = MatRef::from_row_major_slice(matrix, n_rows, width).qr().compute_thin_Q();
     let mut in_rows = vec![0.0; matrix.len()];
     for column in 0..width {
-        in_rows.iter_mut().skip(column).step_by(width).zip(basis.col_as_slice(column)).for_each(|(cell, value)| *cell = *value);
+        in_rows
+            .iter_mut()
+            .skip(column)
+            .step_by(width)
+            .zip(basis.col_as_slice(column))
+            .for_each(|(cell, value)| *cell = *value);
     }
     in_rows
 }
 
 fn too_many(n_components: usize, available: usize, of_what: &str) -> StageError {
-    StageError::data(format!("`components: {n_components}` is more than the {available} {of_what}")).help("lower `components`")
+    StageError::data(format!("`components: {n_components}` is more than the {available} {of_what}"))
+        .help("lower `components`")
 }

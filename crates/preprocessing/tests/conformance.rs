@@ -30,7 +30,7 @@ fn chains() -> Vec<Value> {
         json!([{"tf_idf": {}}, {"truncated_svd": {"columns": "summary_*", "components": 3}}]),
         json!([{"tf_idf": {}}, {"impute": {}}, {"truncated_svd": {"columns": ["summary_*", "size"], "components": 3}}, {"one_hot": {}}]),
         json!([{"tf_idf": {}}, {"impute": {}}, {"standard_scale": {"columns": "numeric"}}, {"pca": {"columns": "summary_*", "components": 2}}]),
-        json!([{"tf_idf": {}}, {"drop_duplicates": {"columns": "summary_*"}}]),
+        json!([{"tf_idf": {}}, {"drop_duplicates": {"columns": "summary_*"}}, {"impute": {}}, {"pca": {"columns": ["size", "age"], "components": 1}}]),
         json!([{"impute": {}}, {"tf_idf": {}}, {"one_hot": {}}, {"to_tensor": {}}]),
     ]
 }
@@ -41,12 +41,27 @@ fn rows() -> Table {
     let words = ["red", "green", "blue", "fast car", "slow car", "green tea"];
     let at = |row: usize, factor: usize, modulus: usize| (row * factor + row / 3) % modulus;
     table([
-        ("size", (0..n).map(|row| if row % 7 == 3 { None } else { Some((at(row, 17, 31) * at(row, 3, 11)) as f64 / 3.0) }).collect::<Vec<_>>().into()),
+        (
+            "size",
+            (0..n)
+                .map(|row| if row % 7 == 3 { None } else { Some((at(row, 17, 31) * at(row, 3, 11)) as f64 / 3.0) })
+                .collect::<Vec<_>>()
+                .into(),
+        ),
         ("age", (0..n).map(|row| at(row, 13, 29) as i64).collect::<Vec<_>>().into()),
         ("flat", vec![5.0; n].into()),
         ("free", (0..n).map(|row| row % 3 == 0).collect::<Vec<_>>().into()),
-        ("city", (0..n).map(|row| if row % 11 == 5 { None } else { Some(cities[at(row, 7, 5).min(at(row, 5, 5))]) }).collect::<Vec<_>>().into()),
-        ("summary", (0..n).map(|row| format!("{} {}", words[at(row, 5, 6)], words[at(row, 11, 6)])).collect::<Vec<_>>().into()),
+        (
+            "city",
+            (0..n)
+                .map(|row| if row % 11 == 5 { None } else { Some(cities[at(row, 7, 5).min(at(row, 5, 5))]) })
+                .collect::<Vec<_>>()
+                .into(),
+        ),
+        (
+            "summary",
+            (0..n).map(|row| format!("{} {}", words[at(row, 5, 6)], words[at(row, 11, 6)])).collect::<Vec<_>>().into(),
+        ),
         ("label", (0..n).map(|row| ["a", "b", "c"][at(row, 19, 3)]).collect::<Vec<_>>().into()),
     ])
     .text("summary")
@@ -82,10 +97,16 @@ fn bits(table: &Table) -> Vec<Vec<u64>> {
         .schema()
         .features()
         .map(|field| match field.kind {
-            Kind::Numeric | Kind::Boolean => table.numeric(&field.name).unwrap().into_iter().map(f64::to_bits).collect(),
+            Kind::Numeric | Kind::Boolean => {
+                table.numeric(&field.name).unwrap().into_iter().map(f64::to_bits).collect()
+            }
             _ => {
                 let text = table.strings(&field.name).unwrap();
-                text.iter().map(|text| text.map_or(0, |text| text.bytes().fold(1, |sum, byte| sum * 257 % 1_000_003 + u64::from(byte)))).collect()
+                text.iter()
+                    .map(|text| {
+                        text.map_or(0, |text| text.bytes().fold(1, |sum, byte| sum * 257 % 1_000_003 + u64::from(byte)))
+                    })
+                    .collect()
             }
         })
         .collect();
@@ -104,7 +125,11 @@ fn rows_are_turned_one_by_one() {
         let expected: Vec<_> = order.iter().map(|&row| all[row].clone()).collect();
         assert_eq!(apply(&rows.take(&order).unwrap()), (names.clone(), expected), "{steps}");
         for row in [0, 3, 17] {
-            assert_eq!(apply(&rows.take(&[row]).unwrap()), (names.clone(), vec![all[row].clone()]), "{steps}, row {row}");
+            assert_eq!(
+                apply(&rows.take(&[row]).unwrap()),
+                (names.clone(), vec![all[row].clone()]),
+                "{steps}, row {row}"
+            );
         }
         assert_eq!(apply(&rows.take(&[]).unwrap()), (names, vec![]), "{steps}");
     }
@@ -145,7 +170,8 @@ fn carried_columns_and_order_do_not_matter() {
     let rows = rows();
     let steps = json!([{"impute": {}}, {"one_hot": {}}, {"tf_idf": {}}, {"truncated_svd": {"columns": "summary_*", "components": 2}}]);
     let fit = fit(&steps, &rows).unwrap();
-    let reversed: Vec<&str> = rows.schema().fields.iter().rev().map(|field| field.name.as_str()).filter(|name| *name != "label").collect();
+    let reversed: Vec<&str> =
+        rows.schema().fields.iter().rev().map(|field| field.name.as_str()).filter(|name| *name != "label").collect();
     let mut schema = rows.schema().clone();
     schema.fields.retain(|field| field.name != "label");
     let unlabelled = Table::new(rows.frame().select(reversed).unwrap(), schema).unwrap();
@@ -183,21 +209,29 @@ fn duplicates_are_dropped_from_training_rows_only() {
     ] {
         let fit = fit(&steps, &rows).unwrap();
         assert_eq!(fit.train.table().unwrap().numeric(Schema::ROW).unwrap(), kept);
-        assert_eq!(fit.report.rows.iter().map(|change| (change.rows_in, change.dropped, change.added)).collect::<Vec<_>>(), [(5, 5 - kept.len(), 0)]);
+        assert_eq!(
+            fit.report.rows.iter().map(|change| (change.rows_in, change.dropped, change.added)).collect::<Vec<_>>(),
+            [(5, 5 - kept.len(), 0)]
+        );
         assert_eq!(fit.fitted.apply(Rows::Table(rows.clone())).unwrap().n_rows(), 5);
     }
 }
 
 #[test]
 fn names_that_are_taken_get_an_underscore() {
-    let rows = table([("x", ["a", "other", "c", "a", "other"].into()), ("x_a", [1.0, 2.0, 3.0, 4.0, 5.0].into())]).build();
+    let rows =
+        table([("x", ["a", "other", "c", "a", "other"].into()), ("x_a", [1.0, 2.0, 3.0, 4.0, 5.0].into())]).build();
     let fit = fit(&json!([{"one_hot": {"min_frequency": 2}}]), &rows).unwrap();
     assert_eq!(names(fit.fitted.output()), ["x_a_", "x_other", "x_other_", "x_a"]);
 }
 
 #[test]
 fn a_column_without_spread_is_not_clipped() {
-    let rows = table([("mostly", [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 9.0].into()), ("x", [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 99.0].into())]).build();
+    let rows = table([
+        ("mostly", [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 9.0].into()),
+        ("x", [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 99.0].into()),
+    ])
+    .build();
     let fit = fit(&json!([{"clip_outliers": {}}]), &rows).unwrap();
     assert_eq!(fit.train.table().unwrap().numeric("mostly").unwrap()[8], 9.0);
     assert_eq!(fit.train.table().unwrap().numeric("x").unwrap()[8], 19.0);
@@ -234,7 +268,11 @@ fn fits_say_what_is_wrong_and_the_way_out() {
             "step 1 (impute): column `void` has no value in any training row to fill missing ones by",
             "list `void` under `data.ignore`, or give it a `value` by `strategy: constant`",
         ),
-        (json!([{"pca": {"columns": "x", "components": 1}}]), "step 1 (pca): column `x` has no value in row 2", "fill missing values before: add the step `impute`"),
+        (
+            json!([{"pca": {"columns": "x", "components": 1}}]),
+            "step 1 (pca): column `x` has no value in row 2",
+            "fill missing values before: add the step `impute`",
+        ),
         (
             json!([{"truncated_svd": {"columns": ["x"], "components": 1}}]),
             "step 1 (truncated_svd): column `x` has no value in row 2",
@@ -255,7 +293,11 @@ fn fits_say_what_is_wrong_and_the_way_out() {
             "step 1 (pca): the numbers are too large for principal components",
             "scale the columns before: `standard_scale`",
         ),
-        (json!([{"target_encode": {}}]), "step 1 (target_encode): 5 folds need at least 5 training rows; there are 3", "lower `folds`"),
+        (
+            json!([{"target_encode": {}}]),
+            "step 1 (target_encode): 5 folds need at least 5 training rows; there are 3",
+            "lower `folds`",
+        ),
         (
             json!([{"tf_idf": {"min_rows": 3}}]),
             "step 1 (tf_idf): no term of column `text` is in 3 training rows or more (it has 2 different terms in all)",
@@ -283,9 +325,18 @@ fn applying_says_what_is_wrong() {
     let fit = fit(&json!([{"log1p": {}}, {"one_hot": {"unseen": "error"}}]), &rows).unwrap();
     for (other, message) in [
         (table([("sizes", [1.0].into()), ("city", ["a"].into())]).build(), "the rows lack 1 column: `size`"),
-        (table([("size", [1.0, 0.0].into()), ("city", ["a", "z"].into())]).build(), "step 2 (one_hot): column `city` has `z` in row 2, which no training row has"),
-        (table([("size", [1.0].into()), ("city", [None::<&str>].into())]).build(), "step 2 (one_hot): column `city` has no value in row 1, which no training row has"),
-        (table([("size", [1.0, -1.0].into()), ("city", ["a", "a"].into())]).build(), "step 1 (log1p): column `size` has -1 in row 2; the logarithm of 1 + x needs x above -1"),
+        (
+            table([("size", [1.0, 0.0].into()), ("city", ["a", "z"].into())]).build(),
+            "step 2 (one_hot): column `city` has `z` in row 2, which no training row has",
+        ),
+        (
+            table([("size", [1.0].into()), ("city", [None::<&str>].into())]).build(),
+            "step 2 (one_hot): column `city` has no value in row 1, which no training row has",
+        ),
+        (
+            table([("size", [1.0, -1.0].into()), ("city", ["a", "a"].into())]).build(),
+            "step 1 (log1p): column `size` has -1 in row 2; the logarithm of 1 + x needs x above -1",
+        ),
     ] {
         let error = fit.fitted.apply(Rows::Table(other)).err().unwrap();
         assert_eq!(error.message, message);
@@ -327,6 +378,7 @@ fn checks_tell_every_mistake_at_once() {
             "step 10 (pca): `components: 1.5` is neither a number of components nor a share of variance",
             "step 11 (standard_scale): the pattern `x_*` matches no feature column",
             "step 12 (to_tensor): column `city` is categorical; to_tensor works on numeric and boolean columns",
+            "step 12 (to_tensor): column `summary` is text; to_tensor works on numeric and boolean columns",
             "step 12 (to_tensor): tensors have no columns for the steps that follow",
         ]
     );
@@ -334,14 +386,85 @@ fn checks_tell_every_mistake_at_once() {
 }
 
 #[test]
+fn results_do_not_depend_on_the_number_of_threads() {
+    let pool = |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+    let wide = retune_testing::regression(3000, 150, 1);
+    let mut cases: Vec<(Value, Table)> = chains().into_iter().map(|steps| (steps, rows())).collect();
+    cases.push((json!([{"pca": {"components": 100}}]), wide.clone()));
+    cases.push((json!([{"standard_scale": {}}, {"truncated_svd": {"components": 20}}]), wide));
+    for (steps, rows) in cases {
+        let [one, three] = [1, 3].map(|threads| pool(threads).install(|| numbers(&fit(&steps, &rows).unwrap().train)));
+        assert!(one == three, "{steps}");
+    }
+}
+
+#[test]
+fn values_of_every_kind_are_filled() {
+    let rows = table([
+        ("number", [Some(4.0), None, Some(1.0), Some(2.0), Some(9.0)].into()),
+        ("flag", [Some(true), None, Some(false), Some(true), None].into()),
+        ("when", [Some(30), Some(20), None, Some(20), Some(30)].into()),
+        ("level", [Some("b"), None, Some("a"), Some("a"), Some("b")].into()),
+    ])
+    .kind("when", Kind::Datetime)
+    .build();
+    let filled = fit(&json!([{"impute": {"indicator": true}}]), &rows).unwrap();
+    let table = filled.train.table().unwrap();
+    assert_eq!(
+        names(table.schema()),
+        ["number", "number_missing", "flag", "flag_missing", "when", "when_missing", "level", "level_missing"]
+    );
+    assert_eq!(table.numeric("number").unwrap(), [4.0, 3.0, 1.0, 2.0, 9.0]);
+    assert_eq!(table.numeric("flag").unwrap(), [1.0, 1.0, 0.0, 1.0, 1.0]);
+    assert_eq!(table.numeric("when").unwrap(), [30.0, 20.0, 20.0, 20.0, 30.0]);
+    assert_eq!(table.strings("level").unwrap().get(1), Some("a"));
+    assert_eq!(table.numeric("level_missing").unwrap(), [0.0, 1.0, 0.0, 0.0, 0.0]);
+    assert_eq!(filled.report.learned[0].text, "filled 5 missing values in 4 columns");
+}
+
+#[test]
+fn of_equally_frequent_terms_the_first_are_kept() {
+    let rows = table([("x", ["delta alpha", "beta gamma delta", "gamma"].into())]).text("x").build();
+    let fit = fit(&json!([{"tf_idf": {"max_features": 3}}]), &rows).unwrap();
+    assert_eq!(names(fit.fitted.output()), ["x_alpha", "x_delta", "x_gamma"]);
+}
+
+#[test]
+fn a_column_without_values_stays_so() {
+    let train = table([("x", [None::<f64>, None, None].into()), ("y", [1.0, 2.0, 3.0].into())]).build();
+    let other = table([("x", [Some(4.0), None].into()), ("y", [1.0, 2.0].into())]).build();
+    for steps in [
+        json!([{"standard_scale": {}}]),
+        json!([{"min_max_scale": {}}]),
+        json!([{"clip_outliers": {}}]),
+        json!([{"clip_outliers": {"method": "z_score"}}]),
+    ] {
+        let fit = fit(&steps, &train).unwrap();
+        assert_eq!(fit.train.table().unwrap().column("x").unwrap().null_count(), 3, "{steps}");
+        let x = fit.fitted.apply(Rows::Table(other.clone())).unwrap().table().unwrap().numeric("x").unwrap();
+        assert!(x[0] == 4.0 && x[1].is_nan(), "{steps}: {x:?}");
+    }
+}
+
+#[test]
 fn one_training_row_is_enough_where_it_can_be() {
     let one = rows().take(&[0]).unwrap();
-    for steps in [json!([{"impute": {}}, {"clip_outliers": {}}, {"standard_scale": {}}, {"one_hot": {}}, {"tf_idf": {}}]), json!([{"min_max_scale": {}}])] {
+    for steps in [
+        json!([{"impute": {}}, {"clip_outliers": {}}, {"standard_scale": {}}, {"one_hot": {}}, {"tf_idf": {}}]),
+        json!([{"min_max_scale": {}}]),
+    ] {
         let fit = fit(&steps, &one).unwrap();
         let design = fit.train.table().unwrap();
         for field in design.schema().features().filter(|field| field.kind == Kind::Numeric) {
-            assert!(design.numeric(&field.name).unwrap().iter().all(|value| value.is_finite()), "{steps}: {}", field.name);
+            assert!(
+                design.numeric(&field.name).unwrap().iter().all(|value| value.is_finite()),
+                "{steps}: {}",
+                field.name
+            );
         }
     }
-    assert_eq!(fit(&json!([{"log1p": {"columns": "size"}}]), &rows().take(&[]).unwrap()).err().unwrap().message, "there are no training rows");
+    assert_eq!(
+        fit(&json!([{"log1p": {"columns": "size"}}]), &rows().take(&[]).unwrap()).err().unwrap().message,
+        "there are no training rows"
+    );
 }

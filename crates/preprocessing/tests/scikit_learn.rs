@@ -22,7 +22,8 @@ fn columns_are_those_of_scikit_learn() {
         let (train, other) = (table(&case["train"], kind, target), table(&case["other"], kind, None));
         let stage = PreprocessingStage(Preprocessing { steps: vec![step] });
         stage.check(train.schema()).unwrap();
-        let fit = stage.fit(Rows::Table(train), &FitContext::plain(1)).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let fit =
+            stage.fit(Rows::Table(train), &FitContext::plain(1)).unwrap_or_else(|error| panic!("{name}: {error}"));
         let applied = fit.fitted.apply(Rows::Table(other)).unwrap();
         // Which rows are in which fold of target_encode is up to the seed: see the tests of that step.
         if target.is_none() {
@@ -41,7 +42,9 @@ fn assert_state(name: &str, fitted: &dyn Fitted, case: &Value) {
         Ok(())
     })
     .unwrap();
-    for (key, tolerance) in [("explained_variance", 1e-8), ("explained_variance_ratio", 1e-8), ("singular_values", 1e-6)] {
+    for (key, tolerance) in
+        [("explained_variance", 1e-8), ("explained_variance_ratio", 1e-8), ("singular_values", 1e-6)]
+    {
         let Some(expected) = case[key].as_array() else { continue };
         let step = saved["steps"][0].as_object().unwrap().values().next().unwrap();
         for (ours, theirs) in step[key].as_array().unwrap().iter().zip(expected) {

@@ -139,7 +139,7 @@ pub enum Constant {
     Text(String),
 }
 
-/// Clips numbers to a range learned from the training rows.
+/// Clips numbers to a range learned from the training rows. A column without spread, such as one whose quartiles are equal, is left alone.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ClipOutliers {
@@ -189,14 +189,15 @@ pub struct Log1p {
     pub columns: Selector,
 }
 
-/// Replaces a column by one column `NAME_LEVEL` of 0 and 1 for each level, the most frequent first.
+/// Replaces a column by one column `NAME_LEVEL` of 0 and 1 for each level, the most frequent first. A missing value is a level too, `NAME_missing`,
+/// where training rows have some.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OneHot {
     /// The columns encoded.
     #[serde(default = "Selector::categorical")]
     pub columns: Selector,
-    /// At most so many levels; rarer ones share the column `NAME_other`.
+    /// At most so many columns: rarer levels share the column `NAME_other`, which counts as one.
     #[serde(default = "max_levels")]
     #[schemars(range(min = 1, max = 10_000))]
     pub max_levels: usize,

@@ -11,7 +11,10 @@ use retune_spec::Schema as Columns;
 use crate::{Table, TableError};
 
 // Both crates declare the two structures of the C data interface.
-const _: () = assert!(size_of::<PolarsArray>() == size_of::<FFI_ArrowArray>() && size_of::<PolarsSchema>() == size_of::<FFI_ArrowSchema>());
+const _: () = assert!(
+    size_of::<PolarsArray>() == size_of::<FFI_ArrowArray>()
+        && size_of::<PolarsSchema>() == size_of::<FFI_ArrowSchema>()
+);
 
 /// The table's columns as one arrow-rs record batch. Text comes as `Utf8View`.
 pub fn to_record_batch(table: &Table) -> Result<RecordBatch, TableError> {
@@ -29,7 +32,8 @@ pub fn to_record_batch(table: &Table) -> Result<RecordBatch, TableError> {
 /// A table of a record batch whose columns are those of the schema.
 pub fn from_record_batch(batch: &RecordBatch, schema: Columns) -> Result<Table, TableError> {
     let columns = batch.schema_ref().fields().iter().zip(batch.columns());
-    let columns = columns.map(|(field, array)| import(field.name(), &array.to_data())).collect::<Result<Vec<_>, _>>()?;
+    let columns =
+        columns.map(|(field, array)| import(field.name(), &array.to_data())).collect::<Result<Vec<_>, _>>()?;
     Table::new(DataFrame::new(batch.num_rows(), columns)?, schema)
 }
 

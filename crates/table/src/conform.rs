@@ -2,10 +2,9 @@
 
 use polars::prelude::*;
 use retune_spec::Schema as Columns;
-use retune_spec::diagnostic::did_you_mean;
 use retune_spec::schema::{Field, Kind, Role, Task};
 
-use crate::error::{counted, listed};
+use crate::error::{counted, listed, nearest};
 use crate::ingest::row_numbers;
 use crate::kinds::{as_text, refuse_infinities, settle};
 use crate::table::row_number;
@@ -16,7 +15,7 @@ use crate::{Table, TableError};
 pub enum TargetPolicy {
     /// Every row must have one that the task knows: rows to learn from or to judge by.
     Required,
-    /// It is carried where it is there: rows to predict.
+    /// It is carried where it is there and sound, and left out where values are missing or unknown: rows to predict.
     Optional,
 }
 
@@ -37,7 +36,11 @@ pub fn conform(frame: &DataFrame, input: &Columns, target: TargetPolicy) -> Resu
     let mut fields = Vec::with_capacity(input.fields.len());
     for field in &input.fields {
         match frame.column(&field.name) {
-            Ok(column) => columns.push(bind(column, field, input, target, frame)?),
+            Ok(column) => match bind(column, field, input, frame) {
+                Ok(column) => columns.push(column),
+                Err(_) if field.role == Role::Target && target == TargetPolicy::Optional => continue,
+                Err(error) => return Err(error),
+            },
             Err(_) if field.role == Role::RowNumber => columns.push(row_numbers(frame.height())),
             Err(_) => continue,
         }
@@ -45,9 +48,8 @@ pub fn conform(frame: &DataFrame, input: &Columns, target: TargetPolicy) -> Resu
     }
     let known = |name: &str| name == Columns::ROW || input.field(name).is_some();
     let extra = frame.get_column_names().into_iter().filter(|name| !known(name)).map(|name| name.to_string()).collect();
-    let task = fields.iter().any(|field| field.role == Role::Target).then(|| input.task.clone()).flatten();
     // Rows to predict keep the task: it names the labels.
-    let schema = Columns { fields, task: task.or_else(|| input.task.clone()) };
+    let schema = Columns { fields, task: input.task.clone() };
     Ok(Conformed { table: Table::new(DataFrame::new(frame.height(), columns)?, schema)?, extra })
 }
 
@@ -58,13 +60,19 @@ fn check_missing(frame: &DataFrame, input: &Columns, target: TargetPolicy) -> Re
         Role::Target | Role::Weight => target == TargetPolicy::Required,
         _ => false,
     };
-    let missing: Vec<&str> = input.fields.iter().filter(needed).map(|field| field.name.as_str()).filter(|name| !names.contains(name)).collect();
+    let missing: Vec<&str> = input
+        .fields
+        .iter()
+        .filter(needed)
+        .map(|field| field.name.as_str())
+        .filter(|name| !names.contains(name))
+        .collect();
     if missing.is_empty() {
         return Ok(());
     }
     let spare = || names.iter().copied().filter(|name| input.field(name).is_none());
     let meant: Vec<String> =
-        missing.iter().filter_map(|name| Some(format!("`{}` may be `{name}`", did_you_mean(name, spare())?))).collect();
+        missing.iter().filter_map(|name| Some(format!("`{}` may be `{name}`", nearest(name, spare())?))).collect();
     let error = TableError::new(format!("the rows lack {}: {}", counted(missing.len(), "column"), listed(&missing)));
     Err(if meant.is_empty() {
         error.help(format!("they have {}", listed(&names)))
@@ -73,7 +81,7 @@ fn check_missing(frame: &DataFrame, input: &Columns, target: TargetPolicy) -> Re
     })
 }
 
-fn bind(column: &Column, field: &Field, input: &Columns, target: TargetPolicy, frame: &DataFrame) -> Result<Column, TableError> {
+fn bind(column: &Column, field: &Field, input: &Columns, frame: &DataFrame) -> Result<Column, TableError> {
     match (field.role, &input.task) {
         (Role::RowNumber, _) => Ok(column.cast(&DataType::UInt32)?),
         (Role::Feature, _) => {
@@ -83,18 +91,16 @@ fn bind(column: &Column, field: &Field, input: &Columns, target: TargetPolicy, f
         }
         (Role::Target, Some(Task::Classification { labels })) => {
             let text = as_text(&settle(column, Some(Kind::Categorical), frame)?.0)?;
-            if target == TargetPolicy::Required {
-                check_labels(&text, labels, frame)?;
-            }
+            check_labels(&text, labels, frame)?;
             Ok(text.into_column())
         }
         (Role::Target, Some(Task::Regression)) => {
             let values = settle(column, Some(Kind::Numeric), frame)?.0.cast(&DataType::Float64)?;
             refuse_infinities(&values, frame)?;
-            if let (TargetPolicy::Required, Some(row)) = (target, values.is_null().iter().position(|null| null == Some(true))) {
-                return Err(missing_target(column, row, frame));
+            match values.is_null().iter().position(|null| null == Some(true)) {
+                Some(row) => Err(missing_target(&field.name, row, frame)),
+                None => Ok(values),
             }
-            Ok(values)
         }
         // Carried, not learned from: as it comes.
         _ => Ok(settle(column, None, frame)?.0),
@@ -104,15 +110,19 @@ fn bind(column: &Column, field: &Field, input: &Columns, target: TargetPolicy, f
 fn check_labels(values: &StringChunked, labels: &[String], frame: &DataFrame) -> Result<(), TableError> {
     let known: PlHashSet<&str> = labels.iter().map(String::as_str).collect();
     for (row, value) in values.iter().enumerate() {
-        let Some(value) = value else { return Err(missing_target(&values.clone().into_column(), row, frame)) };
+        let Some(value) = value else { return Err(missing_target(values.name(), row, frame)) };
         if !known.contains(value) {
-            return Err(TableError::new(format!("target `{}` has the label `{value}` in row {}, which no training row has", values.name(), row_number(frame, row)))
-                .help(format!("the labels are {}", listed(labels))));
+            return Err(TableError::new(format!(
+                "target `{}` has the label `{value}` in row {}, which no training row has",
+                values.name(),
+                row_number(frame, row)
+            ))
+            .help(format!("the labels are {}", listed(labels))));
         }
     }
     Ok(())
 }
 
-fn missing_target(column: &Column, row: usize, frame: &DataFrame) -> TableError {
-    TableError::new(format!("target `{}` is missing in row {}", column.name(), row_number(frame, row)))
+fn missing_target(name: &str, row: usize, frame: &DataFrame) -> TableError {
+    TableError::new(format!("target `{name}` is missing in row {}", row_number(frame, row)))
 }

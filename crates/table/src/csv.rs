@@ -22,7 +22,8 @@ pub(crate) struct Dialect<'a> {
 
 /// Reads files of the same columns, one after the other. Each has a name for messages.
 pub(crate) fn read_csv(files: &[(String, &[u8])], dialect: &Dialect) -> Result<DataFrame, TableError> {
-    let scanned = files.iter().map(|(name, bytes)| Scanned::new(name, bytes, dialect)).collect::<Result<Vec<_>, _>>()?;
+    let scanned =
+        files.iter().map(|(name, bytes)| Scanned::new(name, bytes, dialect)).collect::<Result<Vec<_>, _>>()?;
     let Some(first) = scanned.first() else { return Err(TableError::new("no file to read")) };
     let mut facts = first.facts.clone();
     let mut orders = vec![(0..facts.len()).collect::<Vec<_>>()];
@@ -33,7 +34,8 @@ pub(crate) fn read_csv(files: &[(String, &[u8])], dialect: &Dialect) -> Result<D
         }
         orders.push(order);
     }
-    let kept = |(name, fact): (&String, &u8)| if dialect.text.contains(name) { Storage::Text } else { Storage::of(*fact) };
+    let kept =
+        |(name, fact): (&String, &u8)| if dialect.text.contains(name) { Storage::Text } else { Storage::of(*fact) };
     let storage: Vec<Storage> = first.names.iter().zip(&facts).map(kept).collect();
     let mut columns: Vec<Column> = Vec::new();
     for (file, order) in scanned.iter().zip(&orders) {
@@ -139,7 +141,8 @@ impl<'a> Scanned<'a> {
         let mut place = vec![0; order.len()];
         order.iter().enumerate().for_each(|(at, &column)| place[column] = at);
         let build = |chunk: &Chunk| {
-            let mut builders: Vec<Builder> = self.names.iter().zip(&place).map(|(name, &at)| Builder::new(name, storage[at])).collect();
+            let mut builders: Vec<Builder> =
+                self.names.iter().zip(&place).map(|(name, &at)| Builder::new(name, storage[at])).collect();
             let walked = chunk.records(&grammar, builders.len(), |column, field| {
                 let missing = field.is_null(dialect.null_values);
                 builders[column].push(if missing { None } else { Some(field) })
@@ -213,7 +216,9 @@ enum What {
 impl Fault {
     fn error(&self, file: &str, names: &[String]) -> TableError {
         let place = format!("{file}, line {}", self.line);
-        let column = names.get(self.column).map_or_else(|| format!("column {}", self.column + 1), |name| format!("column `{name}`"));
+        let column = names
+            .get(self.column)
+            .map_or_else(|| format!("column {}", self.column + 1), |name| format!("column `{name}`"));
         let (message, help) = match self.what {
             What::Unclosed => (
                 format!("the quote that opens in {column} is never closed"),
@@ -255,7 +260,12 @@ struct Chunk<'a> {
 
 impl<'a> Chunk<'a> {
     /// Gives every field to `each` with the number of its column, and returns the number of records. Stops where `each` returns false.
-    fn records(&self, grammar: &Grammar, n_columns: usize, mut each: impl FnMut(usize, Field<'a>) -> bool) -> Result<usize, Fault> {
+    fn records(
+        &self,
+        grammar: &Grammar,
+        n_columns: usize,
+        mut each: impl FnMut(usize, Field<'a>) -> bool,
+    ) -> Result<usize, Fault> {
         let mut cursor = Cursor { bytes: self.bytes, at: 0, line: self.line };
         let mut records = 0;
         while cursor.at < self.bytes.len() {
@@ -362,7 +372,13 @@ struct Cursor<'a> {
 impl<'a> Cursor<'a> {
     fn skip_empty_line(&mut self) -> bool {
         let rest = &self.bytes[self.at..];
-        let length = if rest.starts_with(b"\n") { 1 } else if rest.starts_with(b"\r\n") { 2 } else { return false };
+        let length = if rest.starts_with(b"\n") {
+            1
+        } else if rest.starts_with(b"\r\n") {
+            2
+        } else {
+            return false;
+        };
         self.at += length;
         self.line += 1;
         true
@@ -627,7 +643,11 @@ fn number<T: std::str::FromStr>(bytes: &[u8]) -> Option<T> {
 
 /// Adds a value, or a null for the word `nan`.
 #[inline]
-fn append<T: PolarsNumericType>(builder: &mut PrimitiveChunkedBuilder<T>, value: Option<T::Native>, bytes: &[u8]) -> bool {
+fn append<T: PolarsNumericType>(
+    builder: &mut PrimitiveChunkedBuilder<T>,
+    value: Option<T::Native>,
+    bytes: &[u8],
+) -> bool {
     let known = value.is_some() || is_word(bytes, &["nan"]);
     builder.append_option(value);
     known

@@ -35,7 +35,7 @@ impl TableError {
 
     /// There is no column of that name; suggests the nearest of those there are.
     pub fn no_column<'a>(name: &str, columns: impl IntoIterator<Item = &'a str>) -> Self {
-        match did_you_mean(name, columns) {
+        match nearest(name, columns) {
             Some(near) => Self::new(format!("no column `{name}`; did you mean `{near}`?")),
             None => Self::new(format!("no column `{name}`")),
         }
@@ -52,6 +52,11 @@ impl From<retune_spec::Diagnostic> for TableError {
     fn from(diagnostic: retune_spec::Diagnostic) -> Self {
         Self { message: diagnostic.message, help: diagnostic.help }
     }
+}
+
+/// The candidate that was probably meant. Names of one or two letters are near to everything, so nothing is said about them.
+pub(crate) fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    if name.chars().count() > 2 { did_you_mean(name, candidates) } else { None }
 }
 
 /// Names as a person lists them: `a`, `b` and 3 more.

@@ -52,7 +52,10 @@ pub fn ingest(frame: &DataFrame, data: &Data) -> Result<(Table, IngestReport), T
     let mut frame = DataFrame::new(frame.height(), columns)?;
     (frame, report.rows_dropped) = with_target(frame, data)?;
     if frame.height() < 2 {
-        return Err(TableError::new(format!("{} to learn from; at least 2 are needed", counted(frame.height(), "row"))));
+        return Err(TableError::new(format!(
+            "{} to learn from; at least 2 are needed",
+            counted(frame.height(), "row")
+        )));
     }
     if let Some(weight) = &data.weight {
         check_weights(&frame, weight)?;
@@ -106,7 +109,11 @@ pub(crate) fn row_numbers(height: usize) -> Column {
 fn refuse_row_name(frame: &DataFrame) -> Result<(), TableError> {
     match frame.column(Columns::ROW) {
         Err(_) => Ok(()),
-        Ok(_) => Err(TableError::new(format!("a column is called `{}`, the name that retune keeps for row numbers", Columns::ROW)).help("rename it")),
+        Ok(_) => Err(TableError::new(format!(
+            "a column is called `{}`, the name that retune keeps for row numbers",
+            Columns::ROW
+        ))
+        .help("rename it")),
     }
 }
 
@@ -141,7 +148,8 @@ fn role_of(name: &str, data: &Data) -> Option<Role> {
 /// Every declared column must exist, and the target and the weight are nothing else.
 fn check_names(names: &[&str], data: &Data) -> Result<(), TableError> {
     let split = data.split.as_ref();
-    let by_split = split.map(|split| [("split.group", &split.group), ("split.time", &split.time), ("split.column", &split.column)]);
+    let by_split = split
+        .map(|split| [("split.group", &split.group), ("split.time", &split.time), ("split.column", &split.column)]);
     let mut declared: Vec<(&str, &str)> = vec![("target", data.target.as_str())];
     declared.extend(data.weight.iter().map(|name| ("weight", name.as_str())));
     declared.extend(by_split.into_iter().flatten().filter_map(|(place, name)| Some((place, name.as_deref()?))));
@@ -149,13 +157,16 @@ fn check_names(names: &[&str], data: &Data) -> Result<(), TableError> {
     declared.extend(items(&data.ignore).iter().map(|name| ("ignore", name.as_str())));
     let kinds = data.columns.keys().map(|name| ("columns", name.as_str()));
     let missing = declared.iter().copied().chain(kinds).filter(|(_, name)| !names.contains(name));
-    let missing: Vec<String> = missing.map(|(place, name)| TableError::no_column(name, names.iter().copied()).within(format!("data.{place}")).message).collect();
+    let missing: Vec<String> = missing
+        .map(|(place, name)| TableError::no_column(name, names.iter().copied()).within(format!("data.{place}")).message)
+        .collect();
     if !missing.is_empty() {
         return Err(TableError::new(missing.join("\n")).help(format!("the columns are {}", listed(names))));
     }
     for sole in declared.iter().filter(|(place, _)| matches!(*place, "target" | "weight")) {
         if let Some((other, _)) = declared.iter().find(|(place, name)| *name == sole.1 && *place != sole.0) {
-            return Err(TableError::new(format!("column `{}` is both `{}` and `{other}`", sole.1, sole.0)).help("name it in one place only"));
+            return Err(TableError::new(format!("column `{}` is both `{}` and `{other}`", sole.1, sole.0))
+                .help("name it in one place only"));
         }
     }
     Ok(())
@@ -180,9 +191,15 @@ fn with_target(frame: DataFrame, data: &Data) -> Result<(DataFrame, usize), Tabl
         let absent = target.is_null();
         let rows = absent.iter().enumerate().filter(|(_, null)| *null == Some(true));
         let rows: Vec<String> = rows.take(3).map(|(row, _)| row_number(&frame, row).to_string()).collect();
-        let (word, more) = if missing == 1 { ("row", "") } else { ("rows", if missing > rows.len() { ", ..." } else { "" }) };
-        return Err(TableError::new(format!("target `{}` is missing in {} ({word} {}{more})", data.target, counted(missing, "row"), rows.join(", ")))
-            .help("to leave such rows out: `missing_target: drop`"));
+        let (word, more) =
+            if missing == 1 { ("row", "") } else { ("rows", if missing > rows.len() { ", ..." } else { "" }) };
+        return Err(TableError::new(format!(
+            "target `{}` is missing in {} ({word} {}{more})",
+            data.target,
+            counted(missing, "row"),
+            rows.join(", ")
+        ))
+        .help("to leave such rows out: `missing_target: drop`"));
     }
     let kept = frame.filter(&target.is_not_null())?;
     Ok((kept, missing))
@@ -200,10 +217,17 @@ fn check_weights(frame: &DataFrame, name: &str) -> Result<(), TableError> {
     let weights = column.cast(&DataType::Float64)?;
     let weights = weights.f64()?;
     if let Some(row) = weights.iter().position(|weight| weight.is_none()) {
-        return Err(TableError::new(format!("weight `{name}` is missing in row {}", row_number(frame, row))).help("give every row a weight; 0 leaves it out"));
+        return Err(TableError::new(format!("weight `{name}` is missing in row {}", row_number(frame, row)))
+            .help("give every row a weight; 0 leaves it out"));
     }
-    if let Some((row, weight)) = weights.iter().enumerate().find_map(|(row, weight)| Some((row, weight.filter(|weight| *weight < 0.0)?))) {
-        return Err(TableError::new(format!("weight `{name}` is negative in row {} ({weight})", row_number(frame, row))).help("weights are 0 or more"));
+    if let Some((row, weight)) =
+        weights.iter().enumerate().find_map(|(row, weight)| Some((row, weight.filter(|weight| *weight < 0.0)?)))
+    {
+        return Err(TableError::new(format!(
+            "weight `{name}` is negative in row {} ({weight})",
+            row_number(frame, row)
+        ))
+        .help("weights are 0 or more"));
     }
     if weights.iter().flatten().all(|weight| weight == 0.0) {
         return Err(TableError::new(format!("weight `{name}` is 0 in every row")).help("at least one row must count"));
@@ -212,7 +236,11 @@ fn check_weights(frame: &DataFrame, name: &str) -> Result<(), TableError> {
 }
 
 /// The target as it is stored, its kind, the task, and how that was told.
-fn settle_target(column: &Column, declared: Option<TaskKind>, frame: &DataFrame) -> Result<(Column, Kind, Task, String), TableError> {
+fn settle_target(
+    column: &Column,
+    declared: Option<TaskKind>,
+    frame: &DataFrame,
+) -> Result<(Column, Kind, Task, String), TableError> {
     let name = column.name();
     let (task, because) = match declared {
         Some(task) => (task, "as declared".to_owned()),
@@ -232,10 +260,13 @@ fn settle_target(column: &Column, declared: Option<TaskKind>, frame: &DataFrame)
         TaskKind::Regression => {
             let (column, _) = match column.dtype() {
                 DataType::Boolean => {
-                    return Err(TableError::new(format!("target `{name}` is true or false, which is not a number to predict"))
-                        .help("say `task: classification`"));
+                    return Err(TableError::new(format!(
+                        "target `{name}` is true or false, which is not a number to predict"
+                    ))
+                    .help("say `task: classification`"));
                 }
-                _ => settle(column, Some(Kind::Numeric), frame).map_err(|error| error.help("correct them, or say `task: classification`"))?,
+                _ => settle(column, Some(Kind::Numeric), frame)
+                    .map_err(|error| error.help("correct them, or say `task: classification`"))?,
             };
             let values = column.cast(&DataType::Float64)?;
             if let (Some(low), Some(high)) = (values.f64()?.min(), values.f64()?.max())
@@ -249,7 +280,8 @@ fn settle_target(column: &Column, declared: Option<TaskKind>, frame: &DataFrame)
 }
 
 fn constant(name: &str, value: &str, n_rows: usize) -> TableError {
-    TableError::new(format!("target `{name}` is `{value}` in all {n_rows} rows: there is nothing to learn")).help("choose another `target`, or more varied rows")
+    TableError::new(format!("target `{name}` is `{value}` in all {n_rows} rows: there is nothing to learn"))
+        .help("choose another `target`, or more varied rows")
 }
 
 fn infer_task(column: &Column) -> Result<(TaskKind, String), TableError> {
@@ -258,14 +290,21 @@ fn infer_task(column: &Column) -> Result<(TaskKind, String), TableError> {
     Ok(match column.dtype() {
         DataType::String => (TaskKind::Classification, "because it is text".to_owned()),
         DataType::Boolean => (TaskKind::Classification, "because it is true or false".to_owned()),
-        dtype if dtype.is_integer() && distinct <= MOST_LABELS && distinct * 20 < column.len() => {
-            (TaskKind::Classification, format!("because it is an integer of {distinct} values; if it is a quantity, say `task: regression`"))
-        }
-        dtype if dtype.is_integer() => {
-            (TaskKind::Regression, format!("because it is an integer of {distinct} values; if they are labels, say `task: classification`"))
-        }
+        dtype if dtype.is_integer() && distinct <= MOST_LABELS && distinct * 20 < column.len() => (
+            TaskKind::Classification,
+            format!("because it is an integer of {distinct} values; if it is a quantity, say `task: regression`"),
+        ),
+        dtype if dtype.is_integer() => (
+            TaskKind::Regression,
+            format!("because it is an integer of {distinct} values; if they are labels, say `task: classification`"),
+        ),
         dtype if dtype.is_float() => (TaskKind::Regression, "because it is a number with a fraction".to_owned()),
-        dtype => return Err(TableError::new(format!("target `{}` is of type {dtype}, which cannot be predicted", column.name()))),
+        dtype => {
+            return Err(TableError::new(format!(
+                "target `{}` is of type {dtype}, which cannot be predicted",
+                column.name()
+            )));
+        }
     })
 }
 
@@ -274,7 +313,11 @@ fn refuse_fractions(column: &Column, frame: &DataFrame) -> Result<(), TableError
         return Ok(());
     }
     let values = column.cast(&DataType::Float64)?;
-    let fraction = values.f64()?.iter().enumerate().find_map(|(row, value)| Some((row, value.filter(|value| value.fract() != 0.0)?)));
+    let fraction = values
+        .f64()?
+        .iter()
+        .enumerate()
+        .find_map(|(row, value)| Some((row, value.filter(|value| value.fract() != 0.0)?)));
     match fraction {
         None => Ok(()),
         Some((row, value)) => Err(TableError::new(format!(
@@ -291,7 +334,8 @@ pub(crate) fn labels_of(values: &StringChunked) -> Vec<String> {
     let distinct: PlHashSet<&str> = values.iter().flatten().collect();
     let mut labels: Vec<String> = distinct.into_iter().map(str::to_owned).collect();
     labels.sort_unstable();
-    let numbers: Option<Vec<f64>> = labels.iter().map(|label| label.parse().ok().filter(|value: &f64| value.is_finite())).collect();
+    let numbers: Option<Vec<f64>> =
+        labels.iter().map(|label| label.parse().ok().filter(|value: &f64| value.is_finite())).collect();
     if let Some(numbers) = numbers {
         let mut order: Vec<usize> = (0..labels.len()).collect();
         order.sort_by(|&a, &b| numbers[a].total_cmp(&numbers[b]));

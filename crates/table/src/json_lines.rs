@@ -19,7 +19,8 @@ pub(crate) fn read_json_lines(file: &str, bytes: &[u8]) -> Result<DataFrame, Tab
         start = end + 1;
     }
     let numbered = lines.par_iter().enumerate().filter(|(_, line)| !line.is_empty());
-    let rows = numbered.map(|(at, line)| parse(file, at + 1, line)).collect::<Vec<Result<Map<String, Value>, TableError>>>();
+    let rows =
+        numbered.map(|(at, line)| parse(file, at + 1, line)).collect::<Vec<Result<Map<String, Value>, TableError>>>();
     // The first mistake in the file, not the first one found.
     let rows = rows.into_iter().collect::<Result<Vec<_>, _>>()?;
     if rows.is_empty() {
@@ -32,7 +33,8 @@ pub(crate) fn read_json_lines(file: &str, bytes: &[u8]) -> Result<DataFrame, Tab
             columns.entry(key).or_insert_with(|| vec![Value::Null; height])[at] = value;
         }
     }
-    let columns: Vec<Column> = columns.iter().collect::<Vec<_>>().into_par_iter().map(|(name, values)| column(name, values)).collect();
+    let columns: Vec<Column> =
+        columns.iter().collect::<Vec<_>>().into_par_iter().map(|(name, values)| column(name, values)).collect();
     Ok(DataFrame::new(height, columns)?)
 }
 
@@ -41,10 +43,12 @@ fn parse(file: &str, line: usize, bytes: &[u8]) -> Result<Map<String, Value>, Ta
     let value = serde_json::from_slice(bytes).map_err(|error| {
         let text = error.to_string();
         let reason = text.split(" at line ").next().unwrap_or_default();
-        TableError::new(format!("{place}, column {}: {reason}", error.column())).help("each line must be one JSON object")
+        TableError::new(format!("{place}, column {}: {reason}", error.column()))
+            .help("each line must be one JSON object")
     })?;
     let Value::Object(row) = value else {
-        return Err(TableError::new(format!("{place} is not an object")).help("each line must be one JSON object: {\"age\": 41, \"city\": \"Lyon\"}"));
+        return Err(TableError::new(format!("{place} is not an object"))
+            .help("each line must be one JSON object: {\"age\": 41, \"city\": \"Lyon\"}"));
     };
     match row.iter().find(|(_, value)| value.is_array() || value.is_object()) {
         None => Ok(row),
@@ -70,7 +74,9 @@ fn column(name: &str, values: &[Value]) -> Column {
     } else if all(|value| date(value).is_some()) {
         collect::<Int32Type>(name, values.iter().map(date)).into_date().into_column()
     } else if all(|value| datetime(value).is_some()) {
-        collect::<Int64Type>(name, values.iter().map(datetime)).into_datetime(TimeUnit::Microseconds, None).into_column()
+        collect::<Int64Type>(name, values.iter().map(datetime))
+            .into_datetime(TimeUnit::Microseconds, None)
+            .into_column()
     } else {
         let text = |value: &Value| match value {
             Value::Null => None,

@@ -23,11 +23,18 @@ pub(crate) fn settle(column: &Column, declared: Option<Kind>, frame: &DataFrame)
         (Kind::Numeric, DataType::Boolean) => column.cast(&DataType::Float64)?,
         (Kind::Boolean, DataType::String) => parse_boolean(&column, frame)?,
         (Kind::Boolean, dtype) if dtype.is_primitive_numeric() => zero_one(&column, frame)?,
-        (Kind::Datetime, DataType::String) => parse::<Int64Type>(&column, kind, frame, parse_point)?.into_datetime(TimeUnit::Microseconds, None).into_column(),
+        (Kind::Datetime, DataType::String) => parse::<Int64Type>(&column, kind, frame, parse_point)?
+            .into_datetime(TimeUnit::Microseconds, None)
+            .into_column(),
         (Kind::Image | Kind::Audio, DataType::String | DataType::Binary) => column,
         _ if kind == natural => column,
         _ => {
-            return Err(TableError::new(format!("column `{}` is {}, where {} is needed", column.name(), natural.word(), kind.word())));
+            return Err(TableError::new(format!(
+                "column `{}` is {}, where {} is needed",
+                column.name(),
+                natural.word(),
+                kind.word()
+            )));
         }
     };
     Ok((settled, kind))
@@ -49,8 +56,9 @@ fn plain(column: &Column, declared: Option<Kind>) -> Result<Column, TableError> 
         DataType::Null => Ok(column.cast(&DataType::String)?),
         DataType::Categorical(..) | DataType::Enum(..) => Ok(without_empty(&column.cast(&DataType::String)?)?),
         DataType::Binary if matches!(declared, Some(Kind::Image | Kind::Audio)) => Ok(column.clone()),
-        DataType::Binary => Err(TableError::new(format!("column `{name}` holds bytes"))
-            .help(format!("say what they are, `columns: {{ {name}: image }}`, or leave the column out: `ignore: {name}`"))),
+        DataType::Binary => Err(TableError::new(format!("column `{name}` holds bytes")).help(format!(
+            "say what they are, `columns: {{ {name}: image }}`, or leave the column out: `ignore: {name}`"
+        ))),
         DataType::Duration(_) => unsupported("lengths of time"),
         dtype if dtype.is_nested() => unsupported("lists or records"),
         dtype => unsupported(&format!("values of type {dtype}")),
@@ -102,8 +110,14 @@ pub(crate) fn as_text(column: &Column) -> Result<StringChunked, TableError> {
     let name = column.name().clone();
     Ok(match column.dtype() {
         DataType::String => column.str()?.clone(),
-        DataType::Float32 => StringChunked::from_iter_options(name, column.f32()?.iter().map(|value| value.map(|value| value.to_string()))),
-        DataType::Float64 => StringChunked::from_iter_options(name, column.f64()?.iter().map(|value| value.map(|value| value.to_string()))),
+        DataType::Float32 => StringChunked::from_iter_options(
+            name,
+            column.f32()?.iter().map(|value| value.map(|value| value.to_string())),
+        ),
+        DataType::Float64 => StringChunked::from_iter_options(
+            name,
+            column.f64()?.iter().map(|value| value.map(|value| value.to_string())),
+        ),
         _ => column.cast(&DataType::String)?.str()?.clone(),
     })
 }
@@ -116,13 +130,16 @@ fn parse<T: PolarsNumericType>(
     parser: fn(&str) -> Option<T::Native>,
 ) -> Result<ChunkedArray<T>, TableError> {
     let values = column.str()?;
-    let parsed: ChunkedArray<T> = ChunkedArray::from_iter_options(column.name().clone(), values.iter().map(|value| value.and_then(parser)));
+    let parsed: ChunkedArray<T> =
+        ChunkedArray::from_iter_options(column.name().clone(), values.iter().map(|value| value.and_then(parser)));
     let nan = kind == Kind::Numeric;
     let bad: Vec<usize> = values
         .iter()
         .zip(parsed.iter())
         .enumerate()
-        .filter(|(_, (text, value))| value.is_none() && text.is_some_and(|text| !(nan && text.trim().eq_ignore_ascii_case("nan"))))
+        .filter(|(_, (text, value))| {
+            value.is_none() && text.is_some_and(|text| !(nan && text.trim().eq_ignore_ascii_case("nan")))
+        })
         .map(|(row, _)| row)
         .collect();
     refuse(column, kind, frame, &bad)?;
@@ -145,7 +162,12 @@ fn parse_boolean(column: &Column, frame: &DataFrame) -> Result<Column, TableErro
         _ => None,
     };
     let values = column.str()?;
-    let bad: Vec<usize> = values.iter().enumerate().filter(|(_, text)| text.is_some_and(|text| value(text).is_none())).map(|(row, _)| row).collect();
+    let bad: Vec<usize> = values
+        .iter()
+        .enumerate()
+        .filter(|(_, text)| text.is_some_and(|text| value(text).is_none()))
+        .map(|(row, _)| row)
+        .collect();
     refuse(column, Kind::Boolean, frame, &bad)?;
     let parsed = values.iter().map(|text| text.and_then(value));
     Ok(BooleanChunked::from_iter_options(column.name().clone(), parsed).into_column())
@@ -154,17 +176,33 @@ fn parse_boolean(column: &Column, frame: &DataFrame) -> Result<Column, TableErro
 fn zero_one(column: &Column, frame: &DataFrame) -> Result<Column, TableError> {
     let values = column.cast(&DataType::Float64)?;
     let values = values.f64()?;
-    let bad: Vec<usize> =
-        values.iter().enumerate().filter(|(_, value)| value.is_some_and(|value| value != 0.0 && value != 1.0)).map(|(row, _)| row).collect();
+    let bad: Vec<usize> = values
+        .iter()
+        .enumerate()
+        .filter(|(_, value)| value.is_some_and(|value| value != 0.0 && value != 1.0))
+        .map(|(row, _)| row)
+        .collect();
     refuse(column, Kind::Boolean, frame, &bad)?;
-    Ok(BooleanChunked::from_iter_options(column.name().clone(), values.iter().map(|value| value.map(|value| value == 1.0))).into_column())
+    Ok(BooleanChunked::from_iter_options(
+        column.name().clone(),
+        values.iter().map(|value| value.map(|value| value == 1.0)),
+    )
+    .into_column())
 }
 
 fn refuse(column: &Column, kind: Kind, frame: &DataFrame, bad: &[usize]) -> Result<(), TableError> {
     let Some(&first) = bad.first() else { return Ok(()) };
     let text = as_text(column)?;
-    let shown: Vec<String> = bad.iter().take(3).filter_map(|&row| Some(format!("`{}` in row {}", text.get(row)?, row_number(frame, row)))).collect();
-    let more = if bad.len() > shown.len() { format!(" and {} more", counted(bad.len() - shown.len(), "value")) } else { String::new() };
+    let shown: Vec<String> = bad
+        .iter()
+        .take(3)
+        .filter_map(|&row| Some(format!("`{}` in row {}", text.get(row)?, row_number(frame, row))))
+        .collect();
+    let more = if bad.len() > shown.len() {
+        format!(" and {} more", counted(bad.len() - shown.len(), "value"))
+    } else {
+        String::new()
+    };
     let way_out = match kind {
         Kind::Datetime => "write dates as 2024-02-29 or 2024-02-29T12:30".to_owned(),
         Kind::Boolean => "write `true` and `false`".to_owned(),
@@ -173,7 +211,13 @@ fn refuse(column: &Column, kind: Kind, frame: &DataFrame, bad: &[usize]) -> Resu
             None => String::new(),
         },
     };
-    Err(TableError::new(format!("column `{}` must be {}, but holds {}{more}", column.name(), kind.word(), shown.join(", "))).help(way_out))
+    Err(TableError::new(format!(
+        "column `{}` must be {}, but holds {}{more}",
+        column.name(),
+        kind.word(),
+        shown.join(", ")
+    ))
+    .help(way_out))
 }
 
 /// Infinite numbers are refused where they would be learned from.
@@ -182,7 +226,8 @@ pub(crate) fn refuse_infinities(column: &Column, frame: &DataFrame) -> Result<()
         return Ok(());
     }
     let infinite = column.as_materialized_series().is_infinite()?;
-    let rows: Vec<usize> = infinite.iter().enumerate().filter(|(_, infinite)| *infinite == Some(true)).map(|(row, _)| row).collect();
+    let rows: Vec<usize> =
+        infinite.iter().enumerate().filter(|(_, infinite)| *infinite == Some(true)).map(|(row, _)| row).collect();
     let Some(&first) = rows.first() else { return Ok(()) };
     let more = if rows.len() > 1 { format!(" ({} in all)", counted(rows.len(), "row")) } else { String::new() };
     Err(TableError::new(format!("column `{}` is infinite in row {}{more}", column.name(), row_number(frame, first)))

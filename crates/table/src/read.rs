@@ -77,8 +77,12 @@ pub fn read_files(paths: &[PathBuf], options: &ReadOptions) -> Result<DataFrame,
         return Err(TableError::new("no file to read"));
     }
     if files.iter().all(|(.., format)| *format == Format::Csv) {
-        let texts: Vec<(String, &[u8])> = files.iter().map(|(name, bytes, _)| (name.clone(), bytes.as_slice())).collect();
-        return read_csv(&texts, &Dialect { separator: options.separator, null_values: &options.null_values, text: &options.text });
+        let texts: Vec<(String, &[u8])> =
+            files.iter().map(|(name, bytes, _)| (name.clone(), bytes.as_slice())).collect();
+        return read_csv(
+            &texts,
+            &Dialect { separator: options.separator, null_values: &options.null_values, text: &options.text },
+        );
     }
     let mut frames = Vec::with_capacity(files.len());
     for (name, bytes, format) in &files {
@@ -113,7 +117,8 @@ fn open(path: &Path) -> Result<Bytes, TableError> {
     };
     let metadata = std::fs::metadata(path).map_err(failed)?;
     if metadata.is_dir() {
-        return Err(TableError::new(format!("{name} is a directory, not a file")).help(format!("to read its files: {}", path.join("*").display())));
+        return Err(TableError::new(format!("{name} is a directory, not a file"))
+            .help(format!("to read its files: {}", path.join("*").display())));
     }
     if !metadata.is_file() {
         return Ok(Bytes::Read(std::fs::read(path).map_err(failed)?));
@@ -168,17 +173,21 @@ fn read_one(name: &str, bytes: &[u8], format: Format, options: &ReadOptions) -> 
     let (magic, kind): (&[u8], _) = match format {
         Format::JsonLines => return read_json_lines(name, bytes),
         Format::Csv => {
-            let dialect = Dialect { separator: options.separator, null_values: &options.null_values, text: &options.text };
+            let dialect =
+                Dialect { separator: options.separator, null_values: &options.null_values, text: &options.text };
             return read_csv(&[(name.to_owned(), bytes)], &dialect);
         }
         Format::Parquet => (b"PAR1", "a Parquet file"),
         Format::Arrow => (b"ARROW1", "an Arrow file"),
     };
     if !bytes.starts_with(magic) {
-        return Err(TableError::new(format!("{name} is not {kind}")).help("say its `format`, or give it the right ending"));
+        return Err(
+            TableError::new(format!("{name} is not {kind}")).help("say its `format`, or give it the right ending")
+        );
     }
     if !bytes.ends_with(magic) {
-        return Err(TableError::new(format!("{name} is cut short: it begins like {kind} and does not end like one")).help("fetch or write it again"));
+        return Err(TableError::new(format!("{name} is cut short: it begins like {kind} and does not end like one"))
+            .help("fetch or write it again"));
     }
     // Readers of binary formats may panic on damaged files.
     match catch_unwind(AssertUnwindSafe(read)) {
@@ -191,7 +200,8 @@ fn read_one(name: &str, bytes: &[u8], format: Format, options: &ReadOptions) -> 
 fn stack(frames: Vec<(&str, DataFrame)>) -> Result<DataFrame, TableError> {
     let mut frames = frames.into_iter();
     let Some((first, mut stacked)) = frames.next() else { return Err(TableError::new("no file to read")) };
-    let names = |frame: &DataFrame| -> Vec<String> { frame.get_column_names().iter().map(|name| name.to_string()).collect() };
+    let names =
+        |frame: &DataFrame| -> Vec<String> { frame.get_column_names().iter().map(|name| name.to_string()).collect() };
     for (file, frame) in frames {
         same_columns((first, &names(&stacked)), (file, &names(&frame)))?;
         let mut columns = Vec::with_capacity(stacked.width());

@@ -73,8 +73,10 @@ pub fn split(table: &Table, split: &Split, seed: u64) -> Result<Parts, TableErro
     ];
     match empty.into_iter().find(|(_, empty)| *empty) {
         None => Ok(parts),
-        Some((part, _)) => Err(TableError::new(format!("the split of {} leaves no {part} rows", counted(n_rows, "row")))
-            .help("change the shares of `split`, or give more rows")),
+        Some((part, _)) => {
+            Err(TableError::new(format!("the split of {} leaves no {part} rows", counted(n_rows, "row")))
+                .help("change the shares of `split`, or give more rows"))
+        }
     }
 }
 
@@ -104,14 +106,20 @@ impl Sizes {
 fn by_column(table: &Table, name: &str) -> Result<Vec<Part>, TableError> {
     let way_out = "each row needs `train`, `validation` or `test`";
     let column = table.column(name)?;
-    let values = column.str().map_err(|_| TableError::new(format!("split column `{name}` is not text")).help(way_out))?;
-    let part = |(row, value): (usize, Option<&str>)| match value {
-        Some("train" | "training") => Ok(Part::Train),
-        Some("validation" | "val" | "valid") => Ok(Part::Validation),
-        Some("test") => Ok(Part::Test),
-        Some(other) => Err(TableError::new(format!("split column `{name}` holds `{other}` in row {}", table.row_number(row))).help(way_out)),
-        None => Err(TableError::new(format!("split column `{name}` is empty in row {}", table.row_number(row))).help(way_out)),
-    };
+    let values =
+        column.str().map_err(|_| TableError::new(format!("split column `{name}` is not text")).help(way_out))?;
+    let part =
+        |(row, value): (usize, Option<&str>)| match value {
+            Some("train" | "training") => Ok(Part::Train),
+            Some("validation" | "val" | "valid") => Ok(Part::Validation),
+            Some("test") => Ok(Part::Test),
+            Some(other) => {
+                Err(TableError::new(format!("split column `{name}` holds `{other}` in row {}", table.row_number(row)))
+                    .help(way_out))
+            }
+            None => Err(TableError::new(format!("split column `{name}` is empty in row {}", table.row_number(row)))
+                .help(way_out)),
+        };
     values.iter().enumerate().map(part).collect()
 }
 
@@ -122,8 +130,11 @@ fn by_time(table: &Table, name: &str, sizes: Sizes) -> Result<Vec<Part>, TableEr
             .help(format!("write dates as 2024-02-29 or 2024-02-29T12:30; to see which values are not dates: `columns: {{ {name}: datetime }}`")));
     }
     if let Some(row) = column.is_null().iter().position(|null| null == Some(true)) {
-        return Err(TableError::new(format!("time column `{name}` is missing in row {}", row_number(table.frame(), row)))
-            .help("a split by time needs the time of every row"));
+        return Err(TableError::new(format!(
+            "time column `{name}` is missing in row {}",
+            row_number(table.frame(), row)
+        ))
+        .help("a split by time needs the time of every row"));
     }
     // Integers exactly: microseconds go beyond what a float holds.
     let order: Vec<usize> = if column.dtype().is_float() {
@@ -168,19 +179,24 @@ fn by_group(table: &Table, name: &str, sizes: Sizes, rng: &mut ChaCha8Rng) -> Re
         let mut filled = 0_usize;
         for &group in &groups {
             // A group goes in where that brings the part nearer to its share.
-            if part_of[group] == Part::Train && filled < size && (filled + counts[group]).abs_diff(size) < size - filled {
+            if part_of[group] == Part::Train && filled < size && (filled + counts[group]).abs_diff(size) < size - filled
+            {
                 part_of[group] = part;
                 filled += counts[group];
             }
         }
-        let smallest = groups.iter().copied().filter(|&group| part_of[group] == Part::Train).min_by_key(|&group| counts[group]);
+        let smallest =
+            groups.iter().copied().filter(|&group| part_of[group] == Part::Train).min_by_key(|&group| counts[group]);
         if let (0, 1.., Some(group)) = (filled, size, smallest) {
             part_of[group] = part;
         }
     }
     if !part_of.contains(&Part::Train) {
-        return Err(TableError::new(format!("group column `{name}` has {}, too few for this split", counted(n_groups, "group")))
-            .help("each part needs a group of its own: give more groups, or set a share to 0"));
+        return Err(TableError::new(format!(
+            "group column `{name}` has {}, too few for this split",
+            counted(n_groups, "group")
+        ))
+        .help("each part needs a group of its own: give more groups, or set a share to 0"));
     }
     Ok(codes.iter().map(|&code| part_of[code as usize]).collect())
 }
@@ -203,7 +219,8 @@ fn group_codes(table: &Table, name: &str) -> Result<Vec<u32>, TableError> {
 
 fn by_label(table: &Table, sizes: Sizes, rng: &mut ChaCha8Rng) -> Result<Vec<Part>, TableError> {
     let Target::Classes { codes, n_classes } = table.target()? else {
-        return Err(TableError::new("a split can be stratified by labels only, and the target is a number").help("leave out `stratify`"));
+        return Err(TableError::new("a split can be stratified by labels only, and the target is a number")
+            .help("leave out `stratify`"));
     };
     let mut rows = vec![Vec::new(); n_classes];
     codes.iter().enumerate().for_each(|(row, &code)| rows[code as usize].push(row));
@@ -226,7 +243,8 @@ fn by_label(table: &Table, sizes: Sizes, rng: &mut ChaCha8Rng) -> Result<Vec<Par
 /// Divides `size` in proportion to `counts`, at most `caps` each.
 fn largest_remainders(counts: &[usize], size: usize, caps: &[usize]) -> Vec<usize> {
     let total: usize = counts.iter().sum();
-    let mut given: Vec<usize> = counts.iter().zip(caps).map(|(&count, &cap)| (size * count / total.max(1)).min(cap)).collect();
+    let mut given: Vec<usize> =
+        counts.iter().zip(caps).map(|(&count, &cap)| (size * count / total.max(1)).min(cap)).collect();
     let mut order: Vec<usize> = (0..counts.len()).collect();
     order.sort_by_key(|&at| std::cmp::Reverse((size * counts[at] % total.max(1), counts[at])));
     let mut missing = size - given.iter().sum::<usize>();
@@ -257,13 +275,21 @@ pub fn folds(table: &Table, n_folds: usize, seed: u64) -> Result<Vec<Fold>, Tabl
 }
 
 /// The same from a target and each row's group. `labels` serves messages only.
-pub fn folds_of(target: &Target, labels: &[String], groups: Option<&[u32]>, n_folds: usize, seed: u64) -> Result<Vec<Fold>, TableError> {
+pub fn folds_of(
+    target: &Target,
+    labels: &[String],
+    groups: Option<&[u32]>,
+    n_folds: usize,
+    seed: u64,
+) -> Result<Vec<Fold>, TableError> {
     if n_folds < 2 {
-        return Err(TableError::new(format!("{} cannot validate each other", counted(n_folds, "fold"))).help("use 2 folds or more"));
+        return Err(TableError::new(format!("{} cannot validate each other", counted(n_folds, "fold")))
+            .help("use 2 folds or more"));
     }
     let n_rows = target.len();
     if n_rows < n_folds {
-        return Err(TableError::new(format!("{n_folds} folds need at least {n_folds} rows; there are {n_rows}")).help("use fewer folds"));
+        return Err(TableError::new(format!("{n_folds} folds need at least {n_folds} rows; there are {n_rows}"))
+            .help("use fewer folds"));
     }
     let one_class = vec![0; n_rows];
     let (codes, n_classes) = match target {
@@ -288,7 +314,8 @@ pub fn folds_of(target: &Target, labels: &[String], groups: Option<&[u32]>, n_fo
 fn refuse_rare(codes: &[u32], n_classes: usize, labels: &[String], n_folds: usize) -> Result<(), TableError> {
     let mut counts = vec![0_usize; n_classes];
     codes.iter().for_each(|&code| counts[code as usize] += 1);
-    let mut rare: Vec<usize> = (0..n_classes).filter(|&class| n_classes > 1 && (1..n_folds).contains(&counts[class])).collect();
+    let mut rare: Vec<usize> =
+        (0..n_classes).filter(|&class| n_classes > 1 && (1..n_folds).contains(&counts[class])).collect();
     rare.sort_by_key(|&class| counts[class]);
     let Some(&rarest) = rare.first() else { return Ok(()) };
     let label = |class: usize| labels.get(class).cloned().unwrap_or_else(|| class.to_string());
@@ -298,8 +325,12 @@ fn refuse_rare(codes: &[u32], n_classes: usize, labels: &[String], n_folds: usiz
         1 => "give that label more rows, or leave its rows out".to_owned(),
         count => format!("use {count} folds, give that label more rows, or leave its rows out"),
     };
-    Err(TableError::new(format!("{n_folds} folds need at least {n_folds} rows of every label; `{}` has {}{others}", label(rarest), counts[rarest]))
-        .help(way_out))
+    Err(TableError::new(format!(
+        "{n_folds} folds need at least {n_folds} rows of every label; `{}` has {}{others}",
+        label(rarest),
+        counts[rarest]
+    ))
+    .help(way_out))
 }
 
 /// Deals each class's rows out in turn, going on where the class before it ended, so that folds differ by one row at most.
@@ -319,14 +350,23 @@ fn deal(codes: &[u32], n_classes: usize, n_folds: usize, rng: &mut ChaCha8Rng) -
 }
 
 /// The largest groups first, each to the fold whose shares of the classes it evens out best (after scikit-learn's StratifiedGroupKFold).
-fn deal_groups(codes: &[u32], n_classes: usize, groups: &[u32], n_folds: usize, rng: &mut ChaCha8Rng) -> Result<Vec<usize>, TableError> {
+fn deal_groups(
+    codes: &[u32],
+    n_classes: usize,
+    groups: &[u32],
+    n_folds: usize,
+    rng: &mut ChaCha8Rng,
+) -> Result<Vec<usize>, TableError> {
     let mut counts: BTreeMap<u32, Vec<f64>> = BTreeMap::new();
     for (&group, &code) in groups.iter().zip(codes) {
         counts.entry(group).or_insert_with(|| vec![0.0; n_classes])[code as usize] += 1.0;
     }
     if counts.len() < n_folds {
-        return Err(TableError::new(format!("{n_folds} folds need at least {n_folds} groups; there are {}", counts.len()))
-            .help(format!("use {} folds or fewer", counts.len())));
+        return Err(TableError::new(format!(
+            "{n_folds} folds need at least {n_folds} groups; there are {}",
+            counts.len()
+        ))
+        .help(format!("use {} folds or fewer", counts.len())));
     }
     let mut totals = vec![0.0; n_classes];
     counts.values().for_each(|group| totals.iter_mut().zip(group).for_each(|(total, count)| *total += count));

@@ -84,7 +84,9 @@ impl Table {
 
     /// The column of that name.
     pub fn column(&self, name: &str) -> Result<&Column, TableError> {
-        self.frame.column(name).map_err(|_| TableError::no_column(name, self.schema.fields.iter().map(|field| field.name.as_str())))
+        self.frame
+            .column(name)
+            .map_err(|_| TableError::no_column(name, self.schema.fields.iter().map(|field| field.name.as_str())))
     }
 
     /// The rows at `indices` (below [`Table::n_rows`]), in that order; a row may be taken more than once.
@@ -156,13 +158,34 @@ impl Table {
         Array2::from_shape_vec((n_rows, n_columns), values).map_err(|error| TableError::new(error.to_string()))
     }
 
-    /// The column to predict, as numbers. Fails where there is no target or a label that the task does not know.
+    /// The column to predict, as numbers. Fails where there is no target, a value is missing, or the task does not know a label.
     pub fn target(&self) -> Result<Target, TableError> {
-        let field = self.schema.of_role(Role::Target).ok_or_else(|| TableError::new("the table has no target column"))?;
+        let field =
+            self.schema.of_role(Role::Target).ok_or_else(|| TableError::new("the table has no target column"))?;
+        let missing =
+            |row| TableError::new(format!("target `{}` is missing in row {}", field.name, self.row_number(row)));
         match &self.schema.task {
-            Some(Task::Regression) => Ok(Target::Values(self.numeric(&field.name)?)),
+            Some(Task::Regression) => {
+                let values = self.numeric(&field.name)?;
+                match values.iter().position(|value| value.is_nan()) {
+                    Some(row) => Err(missing(row)),
+                    None => Ok(Target::Values(values)),
+                }
+            }
             Some(Task::Classification { labels }) => {
-                let codes = label_codes(self.strings(&field.name)?, labels, &field.name)?;
+                let known: PlHashMap<&str, u32> =
+                    labels.iter().enumerate().map(|(code, label)| (label.as_str(), code as u32)).collect();
+                let code = |(row, value): (usize, Option<&str>)| {
+                    let value = value.ok_or_else(|| missing(row))?;
+                    known.get(value).copied().ok_or_else(|| {
+                        let row = self.row_number(row);
+                        TableError::new(format!(
+                            "target `{}` has the label `{value}` in row {row}, which no training row has",
+                            field.name
+                        ))
+                    })
+                };
+                let codes = self.strings(&field.name)?.iter().enumerate().map(code).collect::<Result<_, _>>()?;
                 Ok(Target::Classes { codes, n_classes: labels.len() })
             }
             None => Err(TableError::new(format!("the task of target `{}` is not known", field.name))),
@@ -176,13 +199,21 @@ impl Table {
 
     fn dense_feature(&self, field: &Field) -> Result<Vec<f64>, TableError> {
         if !matches!(field.kind, Kind::Numeric | Kind::Boolean) {
-            return Err(TableError::new(format!("column `{}` is {}, where numbers are needed", field.name, field.kind.word()))
-                .help(encoder_hint(field.kind)));
+            return Err(TableError::new(format!(
+                "column `{}` is {}, where numbers are needed",
+                field.name,
+                field.kind.word()
+            ))
+            .help(encoder_hint(field.kind)));
         }
         let values = self.numeric(&field.name)?;
         if let Some(row) = values.iter().position(|value| value.is_nan()) {
-            return Err(TableError::new(format!("column `{}` has a missing value in row {}", field.name, self.row_number(row)))
-                .help("add the step `impute` before this stage"));
+            return Err(TableError::new(format!(
+                "column `{}` has a missing value in row {}",
+                field.name,
+                self.row_number(row)
+            ))
+            .help("add the step `impute` before this stage"));
         }
         Ok(values)
     }
@@ -220,7 +251,8 @@ fn select_words(schema: &Columns, words: &OneOrMany<String>) -> Result<Vec<Strin
     let mut chosen = vec![false; schema.fields.len()];
     for word in words.as_slice() {
         let glob = if is_glob(word) {
-            let glob = Glob::new(word).map_err(|error| TableError::new(format!("`{word}` is not a pattern: {error}")))?;
+            let glob =
+                Glob::new(word).map_err(|error| TableError::new(format!("`{word}` is not a pattern: {error}")))?;
             Some(glob.compile_matcher())
         } else {
             None
@@ -269,17 +301,6 @@ fn refuse_collisions(fields: &[Field]) -> Result<(), TableError> {
         Some(field) => Err(TableError::new(format!("two columns would be called `{}`", field.name))
             .help("rename one of the source columns, or give the step another `prefix` where it has one")),
     }
-}
-
-fn label_codes(values: &StringChunked, labels: &[String], name: &str) -> Result<Vec<u32>, TableError> {
-    let codes: PlHashMap<&str, u32> = labels.iter().enumerate().map(|(code, label)| (label.as_str(), code as u32)).collect();
-    let code = |(row, value): (usize, Option<&str>)| {
-        let value = value.ok_or_else(|| TableError::new(format!("target `{name}` is missing in row {}", row + 1)))?;
-        codes.get(value).copied().ok_or_else(|| {
-            TableError::new(format!("target `{name}` has the label `{value}`, which the training rows do not have (row {})", row + 1))
-        })
-    };
-    values.iter().enumerate().map(code).collect()
 }
 
 fn encoder_hint(kind: Kind) -> &'static str {

@@ -45,12 +45,18 @@ pub fn write_file(table: &Table, path: &Path) -> Result<(), TableError> {
     frame.rechunk_mut();
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let failed = |error: std::io::Error| TableError::new(format!("cannot write {}: {error}", path.display()));
-    let partial = tempfile::Builder::new().prefix(".retune-").permissions(plain_permissions()).tempfile_in(folder).map_err(failed)?;
+    let partial = tempfile::Builder::new()
+        .prefix(".retune-")
+        .permissions(plain_permissions())
+        .tempfile_in(folder)
+        .map_err(failed)?;
     let written = match format {
         Format::Csv => CsvWriter::new(buffered(&partial)).finish(&mut frame),
         Format::Parquet => ParquetWriter::new(buffered(&partial)).finish(&mut frame).map(|_| ()),
         Format::Arrow => arrow(&mut buffered(&partial), &mut frame),
-        Format::JsonLines => JsonWriter::new(buffered(&partial)).with_json_format(JsonFormat::JsonLines).finish(&mut frame),
+        Format::JsonLines => {
+            JsonWriter::new(buffered(&partial)).with_json_format(JsonFormat::JsonLines).finish(&mut frame)
+        }
     };
     written.map_err(|error| cannot_write(path, &error))?;
     partial.as_file().sync_all().map_err(failed)?;

@@ -119,7 +119,10 @@ impl TableBuilder {
         }
         let rows = UInt32Chunked::from_vec(Columns::ROW.into(), (1..=height as u32).collect());
         self.columns.insert(0, rows.into_column());
-        self.fields.insert(0, Field { name: Columns::ROW.to_owned(), role: Role::RowNumber, kind: Kind::Numeric, source: None });
+        self.fields.insert(
+            0,
+            Field { name: Columns::ROW.to_owned(), role: Role::RowNumber, kind: Kind::Numeric, source: None },
+        );
         let frame = DataFrame::new(height, self.columns).expect("columns of one length");
         Table::new(frame, Columns { fields: self.fields, task }).expect("a sound table")
     }
@@ -131,7 +134,12 @@ pub fn classification(n: usize, d: usize, classes: usize, seed: u64) -> Table {
     let centres: Vec<Vec<f64>> = (0..classes).map(|_| (0..d).map(|_| 3.0 * normal(&mut rng)).collect()).collect();
     let labels: Vec<String> = (0..n).map(|row| char::from(b'a' + (row % classes) as u8).to_string()).collect();
     let mut columns: Vec<(String, Values)> = (0..d)
-        .map(|at| (format!("x{at}"), (0..n).map(|row| centres[row % classes][at] + normal(&mut rng)).collect::<Vec<f64>>().into()))
+        .map(|at| {
+            (
+                format!("x{at}"),
+                (0..n).map(|row| centres[row % classes][at] + normal(&mut rng)).collect::<Vec<f64>>().into(),
+            )
+        })
         .collect();
     columns.push(("label".to_owned(), labels.into()));
     TableBuilder::new(columns).target("label").build()
@@ -141,9 +149,12 @@ pub fn classification(n: usize, d: usize, classes: usize, seed: u64) -> Table {
 pub fn regression(n: usize, d: usize, seed: u64) -> Table {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let features: Vec<Vec<f64>> = (0..d).map(|_| (0..n).map(|_| normal(&mut rng)).collect()).collect();
-    let value = |row: usize, noise: f64| features.iter().enumerate().map(|(at, column)| (at + 1) as f64 * column[row]).sum::<f64>() + 0.1 * noise;
+    let value = |row: usize, noise: f64| {
+        features.iter().enumerate().map(|(at, column)| (at + 1) as f64 * column[row]).sum::<f64>() + 0.1 * noise
+    };
     let target: Vec<f64> = (0..n).map(|row| value(row, normal(&mut rng))).collect();
-    let mut columns: Vec<(String, Values)> = features.iter().enumerate().map(|(at, column)| (format!("x{at}"), column.clone().into())).collect();
+    let mut columns: Vec<(String, Values)> =
+        features.iter().enumerate().map(|(at, column)| (format!("x{at}"), column.clone().into())).collect();
     columns.push(("y".to_owned(), target.into()));
     TableBuilder::new(columns).target("y").build()
 }
@@ -172,7 +183,10 @@ mod tests {
     fn builders_make_what_they_say() {
         let clouds = classification(30, 4, 3, 1);
         assert_eq!((clouds.n_rows(), clouds.schema().features().count()), (30, 4));
-        assert_eq!(clouds.schema().task, Some(Task::Classification { labels: ["a", "b", "c"].map(str::to_owned).to_vec() }));
+        assert_eq!(
+            clouds.schema().task,
+            Some(Task::Classification { labels: ["a", "b", "c"].map(str::to_owned).to_vec() })
+        );
         assert_eq!(clouds.frame(), classification(30, 4, 3, 1).frame());
         assert_ne!(clouds.frame(), classification(30, 4, 3, 2).frame());
         let line = regression(50, 2, 1);

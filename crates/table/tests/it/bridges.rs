@@ -1,7 +1,9 @@
 use arrow::array::{Array, DictionaryArray, Float64Array, RecordBatch, StringArray};
 use arrow::datatypes::Int32Type;
 use polars::prelude::*;
-use retune_table::{Field, Kind, Schema as Columns, Table, from_record_batch, profile, read_ipc, to_record_batch, write_ipc};
+use retune_table::{
+    Field, Kind, Schema as Columns, Table, from_record_batch, profile, read_ipc, to_record_batch, write_ipc,
+};
 use retune_testing::table;
 
 use crate::{Folder, texts};
@@ -22,7 +24,9 @@ fn every_type() -> Table {
         Series::new("u16".into(), [Some(1_u16), None, Some(2)]),
         Series::new("u64".into(), [1_u64, 2, u64::MAX]),
         Series::new("date".into(), [Some(1_i32), None, Some(-5)]).cast(&DataType::Date).unwrap(),
-        Series::new("time".into(), [Some(1_i64), None, Some(-5)]).cast(&DataType::Datetime(TimeUnit::Microseconds, None)).unwrap(),
+        Series::new("time".into(), [Some(1_i64), None, Some(-5)])
+            .cast(&DataType::Datetime(TimeUnit::Microseconds, None))
+            .unwrap(),
         Series::new("bytes".into(), [Some(b"\x89PNG".as_slice()), None, Some(b"".as_slice())]),
     ];
     for series in more {
@@ -40,7 +44,12 @@ fn arrow_rs_and_back() {
     let floats = batch.column_by_name("f").unwrap().as_any().downcast_ref::<Float64Array>().unwrap();
     assert!(floats.is_null(1) && floats.value(0) == 1.5);
     // Shared, not copied.
-    let ours = table.column("f").unwrap().as_materialized_series().f64().unwrap().chunks()[0].as_any().downcast_ref::<polars_arrow::array::PrimitiveArray<f64>>().unwrap().values().as_ptr();
+    let ours = table.column("f").unwrap().as_materialized_series().f64().unwrap().chunks()[0]
+        .as_any()
+        .downcast_ref::<polars_arrow::array::PrimitiveArray<f64>>()
+        .unwrap()
+        .values()
+        .as_ptr();
     assert_eq!(floats.values().as_ptr(), ours);
     let back = from_record_batch(&batch, table.schema().clone()).unwrap();
     drop(batch);
@@ -58,7 +67,11 @@ fn arrow_rs_and_back() {
 fn types_of_arrow_rs_that_polars_stores_otherwise() {
     let text = StringArray::from(vec![Some("x"), None]);
     let levels: DictionaryArray<Int32Type> = ["u", "v"].into_iter().collect();
-    let batch = RecordBatch::try_from_iter([("t", std::sync::Arc::new(text) as arrow::array::ArrayRef), ("l", std::sync::Arc::new(levels))]).unwrap();
+    let batch = RecordBatch::try_from_iter([
+        ("t", std::sync::Arc::new(text) as arrow::array::ArrayRef),
+        ("l", std::sync::Arc::new(levels)),
+    ])
+    .unwrap();
     let fields = ["t", "l"].map(|name| Field::feature(name, Kind::Categorical)).to_vec();
     let table = from_record_batch(&batch, Columns { fields, task: None }).unwrap();
     assert_eq!(texts(&table, "t"), [Some("x"), None]);
@@ -97,14 +110,22 @@ fn equal_tables_give_equal_bytes() {
     assert_eq!(plain, bytes("taken", &doubled.take(&[3, 1, 5]).unwrap()));
     let read = read_ipc(&folder.path("plain"), table.schema().clone()).unwrap();
     assert_eq!(plain, bytes("again", &read));
-    let hidden = table.frame().clone().lazy().with_column(when(col("f").is_null()).then(lit(NULL)).otherwise(col("f") * lit(1.0)).alias("f"));
+    let hidden = table
+        .frame()
+        .clone()
+        .lazy()
+        .with_column(when(col("f").is_null()).then(lit(NULL)).otherwise(col("f") * lit(1.0)).alias("f"));
     assert_eq!(plain, bytes("computed", &Table::new(hidden.collect().unwrap(), table.schema().clone()).unwrap()));
     assert_ne!(plain, bytes("other", &table.take(&[0, 2, 1]).unwrap()));
 }
 
 #[test]
 fn columns_are_profiled() {
-    let rows = table([("x", [Some(1.0), None, Some(4.0), Some(4.0)].into()), ("c", [Some("u"), Some("v"), None, Some("v")].into())]).build();
+    let rows = table([
+        ("x", [Some(1.0), None, Some(4.0), Some(4.0)].into()),
+        ("c", [Some("u"), Some("v"), None, Some("v")].into()),
+    ])
+    .build();
     let [x, c] = profile(&rows).unwrap().try_into().unwrap();
     assert_eq!((x.rows, x.missing, x.distinct, x.range), (4, 1, 2, Some([1.0, 3.0, 4.0])));
     assert_eq!((c.missing, c.distinct, c.range), (1, 2, None));

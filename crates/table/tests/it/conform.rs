@@ -39,12 +39,26 @@ fn a_table_conforms_to_its_own_schema() {
 
 #[test]
 fn a_target_is_optional_for_rows_to_predict() {
-    let rows = frame("key,installed_size,zip,ok,y\nk,1,1,true,new\nl,1,1,true,\n");
-    let bound = conform(&rows, fitted().schema(), TargetPolicy::Optional).unwrap();
-    assert_eq!(texts(&bound.table, "y"), [Some("new"), None]);
-    assert_eq!(bound.table.strings("key").unwrap().get(0), Some("k"));
-    let error = conform(&rows, fitted().schema(), TargetPolicy::Required).unwrap_err();
-    same(&error, "target `y` has the label `new` in row 1, which no training row has", "the labels are `a` and `b`");
+    let text = |labels: [&str; 2]| {
+        format!("key,installed_size,zip,ok,y\nk,1,1,true,{}\nl,1,1,true,{}\n", labels[0], labels[1])
+    };
+    let bind = |labels, policy| conform(&frame(&text(labels)), fitted().schema(), policy);
+    for policy in [TargetPolicy::Optional, TargetPolicy::Required] {
+        let bound = bind(["b", "a"], policy).unwrap();
+        assert_eq!(texts(&bound.table, "y"), [Some("b"), Some("a")]);
+        assert_eq!(texts(&bound.table, "key"), [Some("k"), Some("l")]);
+    }
+    for (labels, message, help) in [
+        (
+            ["a", "new"],
+            "target `y` has the label `new` in row 2, which no training row has",
+            "the labels are `a` and `b`",
+        ),
+        (["a", ""], "target `y` is missing in row 2", ""),
+    ] {
+        assert!(bind(labels, TargetPolicy::Optional).unwrap().table.schema().of_role(Role::Target).is_none());
+        same(&bind(labels, TargetPolicy::Required).unwrap_err(), message, help);
+    }
 }
 
 #[test]
@@ -56,14 +70,24 @@ fn rows_that_do_not_fit_are_told() {
             "the rows lack 3 columns: `installed_size`, `zip` and `ok`",
             "`Installed-Size` may be `installed_size`; columns are matched by their names",
         ),
-        ("p,q\n1,2\n", TargetPolicy::Required, "the rows lack 4 columns: `installed_size`, `zip`, `ok` and `y`", "they have `p` and `q`"),
+        (
+            "p,q\n1,2\n",
+            TargetPolicy::Required,
+            "the rows lack 4 columns: `installed_size`, `zip`, `ok` and `y`",
+            "they have `p` and `q`",
+        ),
         (
             "installed_size,zip,ok\nbig,1,true\n1,1,true\n",
             TargetPolicy::Optional,
             "column `installed_size` must be numeric, but holds `big` in row 1",
             "correct them, or add words that stand for a missing value: `null_values: [big]`",
         ),
-        ("installed_size,zip,ok\n2024-01-01,1,true\n", TargetPolicy::Optional, "column `installed_size` is datetime, where numeric is needed", ""),
+        (
+            "installed_size,zip,ok\n2024-01-01,1,true\n",
+            TargetPolicy::Optional,
+            "column `installed_size` is datetime, where numeric is needed",
+            "",
+        ),
         (
             "installed_size,zip,ok\n1,1,true\ninf,1,true\n",
             TargetPolicy::Optional,

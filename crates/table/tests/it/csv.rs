@@ -12,24 +12,54 @@ fn bad_files_are_told_with_line_and_way_out() {
         ("empty", b"", "x.csv is empty", ""),
         ("only blank lines", b"\n\n", "x.csv is empty", ""),
         ("header only", b"a,b\n", "x.csv has a header and no rows", ""),
-        ("duplicate header", b"a,b,a\n1,2,3\n", "x.csv, line 1: columns 1 and 3 are both called `a`", "rename one of them in the header"),
+        (
+            "duplicate header",
+            b"a,b,a\n1,2,3\n",
+            "x.csv, line 1: columns 1 and 3 are both called `a`",
+            "rename one of them in the header",
+        ),
         (
             "name left empty",
             b",a\n0,1\n",
             "x.csv, line 1: column 1 has no name",
             "name it in the header (pandas leaves the name of its index empty: write with `index=False`)",
         ),
-        ("ragged, short", b"a,b,c\n1,2,3\n4,5\n", "x.csv, line 3: 2 fields where the header has 3", "a field that holds the separator must be quoted"),
-        ("ragged, long", b"a,b\n1,2\n\n3,4,5\n", "x.csv, line 4: 3 fields where the header has 2", "a field that holds the separator must be quoted"),
-        ("ragged after quoted lines", b"a,b\n\"1\n1\",2\n3\n", "x.csv, line 4: 1 field where the header has 2", "a field that holds the separator must be quoted"),
-        ("unclosed quote", b"a,b\n1,2\n3,\"four\n5,6\n7,8\n", "x.csv, line 3: the quote that opens in column `b` is never closed", close),
+        (
+            "ragged, short",
+            b"a,b,c\n1,2,3\n4,5\n",
+            "x.csv, line 3: 2 fields where the header has 3",
+            "a field that holds the separator must be quoted",
+        ),
+        (
+            "ragged, long",
+            b"a,b\n1,2\n\n3,4,5\n",
+            "x.csv, line 4: 3 fields where the header has 2",
+            "a field that holds the separator must be quoted",
+        ),
+        (
+            "ragged after quoted lines",
+            b"a,b\n\"1\n1\",2\n3\n",
+            "x.csv, line 4: 1 field where the header has 2",
+            "a field that holds the separator must be quoted",
+        ),
+        (
+            "unclosed quote",
+            b"a,b\n1,2\n3,\"four\n5,6\n7,8\n",
+            "x.csv, line 3: the quote that opens in column `b` is never closed",
+            close,
+        ),
         (
             "unclosed quote before others",
             b"a,b\n1,\"two\n3,\"four\"\n",
             "x.csv, line 2: the quote that opens in column `b` closes in line 3, in the middle of a field",
             "close it where its field ends; inside a quoted field a quote is written twice: \"\"",
         ),
-        ("text after a quote", b"a,b\n1,\"two\" 2\n", "x.csv, line 2: column `b` goes on after its closing quote", doubled),
+        (
+            "text after a quote",
+            b"a,b\n1,\"two\" 2\n",
+            "x.csv, line 2: column `b` goes on after its closing quote",
+            doubled,
+        ),
         (
             "quote in a plain field",
             b"a,b\n1,5\" pipe\n",
@@ -45,15 +75,40 @@ fn bad_files_are_told_with_line_and_way_out() {
             "x.csv, line 2: byte 0xe9 is not UTF-8",
             "convert the file, if it is Latin-1 so: iconv -f LATIN1 -t UTF-8 IN > OUT",
         ),
-        ("Latin-1 header", b"caf\xe9,b\n1,2\n", "x.csv, line 1: byte 0xe9 is not UTF-8", "convert the file, if it is Latin-1 so: iconv -f LATIN1 -t UTF-8 IN > OUT"),
-        ("UTF-16", b"\xff\xfea\0,\0b\0", "x.csv is UTF-16, not UTF-8", "convert it: iconv -f UTF-16 -t UTF-8 x.csv > utf8.csv"),
+        (
+            "Latin-1 header",
+            b"caf\xe9,b\n1,2\n",
+            "x.csv, line 1: byte 0xe9 is not UTF-8",
+            "convert the file, if it is Latin-1 so: iconv -f LATIN1 -t UTF-8 IN > OUT",
+        ),
+        (
+            "UTF-16",
+            b"\xff\xfea\0,\0b\0",
+            "x.csv is UTF-16, not UTF-8",
+            "convert it: iconv -f UTF-16 -t UTF-8 x.csv > utf8.csv",
+        ),
         ("gzip", b"\x1f\x8b\x08\0", "x.csv is gzip-compressed, not CSV", "decompress it first: `gunzip`"),
         ("zstd", b"\x28\xb5\x2f\xfd\0", "x.csv is zstd-compressed, not CSV", "decompress it first: `unzstd`"),
-        ("zip", b"PK\x03\x04\0", "x.csv is a zip archive or an Excel workbook, not CSV", "unpack it, or save the sheet as CSV"),
+        (
+            "zip",
+            b"PK\x03\x04\0",
+            "x.csv is a zip archive or an Excel workbook, not CSV",
+            "unpack it, or save the sheet as CSV",
+        ),
         ("parquet", b"PAR1\0", "x.csv is a Parquet file, not CSV", "name it `.parquet`, or say `format: parquet`"),
         ("arrow", b"ARROW1\0\0", "x.csv is an Arrow file, not CSV", "name it `.arrow`, or say `format: arrow`"),
-        ("NUL", b"a,b\n1,2\n3,\0\n", "x.csv, line 3: column `b` holds a NUL byte", "the file is damaged, or is not text"),
-        ("old Mac", b"a,b\r1,2\r", "x.csv ends its lines with a lone carriage return", "convert it: tr '\\r' '\\n' < x.csv > lines.csv"),
+        (
+            "NUL",
+            b"a,b\n1,2\n3,\0\n",
+            "x.csv, line 3: column `b` holds a NUL byte",
+            "the file is damaged, or is not text",
+        ),
+        (
+            "old Mac",
+            b"a,b\r1,2\r",
+            "x.csv ends its lines with a lone carriage return",
+            "convert it: tr '\\r' '\\n' < x.csv > lines.csv",
+        ),
     ];
     for (case, bytes, message, help) in cases {
         let folder = Folder::new();
@@ -98,7 +153,9 @@ fn columns_hold_what_all_their_rows_say() {
 
 #[test]
 fn fields_are_read_as_they_are_written() {
-    let frame = frame("\u{feff}name , text,n,d\r\nx,\"a \"\"b\"\", c\",1,2024-01-02\r\n\"\",\" \n \",,2024-01-03T00:00:01\r\n  ,\"\"\"\",3,");
+    let frame = frame(
+        "\u{feff}name , text,n,d\r\nx,\"a \"\"b\"\", c\",1,2024-01-02\r\n\"\",\" \n \",,2024-01-03T00:00:01\r\n  ,\"\"\"\",3,",
+    );
     let expected = df!(
         "name" => [Some("x"), None, None],
         "text" => ["a \"b\", c", " \n ", "\""],
@@ -113,7 +170,12 @@ fn fields_are_read_as_they_are_written() {
 fn options_are_heeded() {
     let folder = Folder::new();
     let path = folder.write("x.csv", "a;b;c\n1;NA;01\n-;2;1\n");
-    let options = ReadOptions { separator: b';', null_values: vec!["NA".into(), "-".into()], text: vec!["c".into()], ..ReadOptions::default() };
+    let options = ReadOptions {
+        separator: b';',
+        null_values: vec!["NA".into(), "-".into()],
+        text: vec!["c".into()],
+        ..ReadOptions::default()
+    };
     let expected = df!("a" => [Some(1_i64), None], "b" => [None, Some(2_i64)], "c" => ["01", "1"]).unwrap();
     assert!(read_files(&[path], &options).unwrap().equals_missing(&expected));
 }
@@ -151,5 +213,8 @@ fn large_files_do_not_depend_on_how_they_are_cut() {
     // An unclosed quote early in the file is told where it opens, although every later chunk is cut wrongly.
     let path = folder.write("y.csv", text.replacen("\"line\nof \"\"row\"\" 9,\"", "\"line", 1));
     let error = read_files(&[path], &ReadOptions::default()).unwrap_err();
-    assert_eq!(folder.words(&error).0, "y.csv, line 20: the quote that opens in column `text` closes in line 21, in the middle of a field");
+    assert_eq!(
+        folder.words(&error).0,
+        "y.csv, line 20: the quote that opens in column `text` closes in line 21, in the middle of a field"
+    );
 }

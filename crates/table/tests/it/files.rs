@@ -23,9 +23,17 @@ fn files_that_cannot_be_read_are_told() {
         ("peple.csv", "no file peple.csv", "did you mean people.csv?"),
         ("no/such.csv", "no file no/such.csv", "there is no folder no either"),
         ("dir", "dir is a directory, not a file", "to read its files: dir/*"),
-        ("cut.parquet", "cut.parquet is cut short: it begins like a Parquet file and does not end like one", "fetch or write it again"),
+        (
+            "cut.parquet",
+            "cut.parquet is cut short: it begins like a Parquet file and does not end like one",
+            "fetch or write it again",
+        ),
         ("other.parquet", "other.parquet is not a Parquet file", "say its `format`, or give it the right ending"),
-        ("cut.arrow", "cut.arrow is cut short: it begins like an Arrow file and does not end like one", "fetch or write it again"),
+        (
+            "cut.arrow",
+            "cut.arrow is cut short: it begins like an Arrow file and does not end like one",
+            "fetch or write it again",
+        ),
         ("x.csv.gz", "x.csv.gz is compressed", "decompress it first (Parquet is compressed inside)"),
         (
             "x.dat",
@@ -34,8 +42,16 @@ fn files_that_cannot_be_read_are_told() {
         ),
         ("none.jsonl", "none.jsonl is empty", ""),
         ("broken.jsonl", "broken.jsonl, line 2, column 7: expected value", "each line must be one JSON object"),
-        ("list.jsonl", "list.jsonl, line 2 is not an object", "each line must be one JSON object: {\"age\": 41, \"city\": \"Lyon\"}"),
-        ("nested.jsonl", "nested.jsonl, line 3: `a` holds a list or an object", "give each value a key of its own, or leave the key out"),
+        (
+            "list.jsonl",
+            "list.jsonl, line 2 is not an object",
+            "each line must be one JSON object: {\"age\": 41, \"city\": \"Lyon\"}",
+        ),
+        (
+            "nested.jsonl",
+            "nested.jsonl, line 3: `a` holds a list or an object",
+            "give each value a key of its own, or leave the key out",
+        ),
     ];
     for (file, message, help) in cases {
         let error = read_files(&[folder.path(file)], &ReadOptions::default()).expect_err(file);

@@ -22,7 +22,8 @@ fn roles_and_kinds_are_told() {
         c,,red,now the third one,true,,2,3,z,u\n";
     let declared = with(json!({ "id": "id", "ignore": ["skip"], "split": { "group": "g", "time": "when" } }));
     let table = take(text, declared).unwrap();
-    let told: Vec<(&str, Role, Kind)> = table.schema().fields.iter().map(|field| (field.name.as_str(), field.role, field.kind)).collect();
+    let told: Vec<(&str, Role, Kind)> =
+        table.schema().fields.iter().map(|field| (field.name.as_str(), field.role, field.kind)).collect();
     let expected = [
         ("#row", Role::RowNumber, Kind::Numeric),
         ("id", Role::Id, Kind::Categorical),
@@ -52,8 +53,11 @@ fn kinds_can_be_declared() {
 
 #[test]
 fn the_task_is_told_from_the_target() {
-    let rows = |value: fn(usize) -> String, n: usize| -> String { (0..n).map(|row| format!("{row},{}\n", value(row))).collect() };
-    let labels = |labels: &[&str]| Task::Classification { labels: labels.iter().map(|&label| label.to_owned()).collect() };
+    let rows = |value: fn(usize) -> String, n: usize| -> String {
+        (0..n).map(|row| format!("{row},{}\n", value(row))).collect()
+    };
+    let labels =
+        |labels: &[&str]| Task::Classification { labels: labels.iter().map(|&label| label.to_owned()).collect() };
     let few: fn(usize) -> String = |row| (row % 3).to_string();
     let cases = [
         (rows(|row| ["x", "B"][row % 2].into(), 4), json!({}), labels(&["B", "x"])),
@@ -64,7 +68,11 @@ fn the_task_is_told_from_the_target() {
         (rows(|row| format!("{}.5", row % 2), 100), json!({}), Task::Regression),
         (rows(few, 100), json!({ "task": "regression" }), Task::Regression),
         (rows(|row| format!("{}.0", [10, 2][row % 2]), 6), json!({ "task": "classification" }), labels(&["2", "10"])),
-        (rows(|row| ["10", "2", "-1"][row % 3].into(), 6), json!({ "task": "classification" }), labels(&["-1", "2", "10"])),
+        (
+            rows(|row| ["10", "2", "-1"][row % 3].into(), 6),
+            json!({ "task": "classification" }),
+            labels(&["-1", "2", "10"]),
+        ),
     ];
     for (rows, declared, expected) in cases {
         let table = take(&format!("x,y\n{rows}"), with(declared)).unwrap();
@@ -96,8 +104,18 @@ fn bad_data_are_told() {
         ("x,y\n1,2\n", json!({ "weight": "y" }), "column `y` is both `target` and `weight`", once),
         ("x,y\n1,a\n2,a\n3,a\n", json!({}), "target `y` is `a` in all 3 rows: there is nothing to learn", vary),
         ("x,y\n1,0.5\n2,0.5\n", json!({}), "target `y` is `0.5` in all 2 rows: there is nothing to learn", vary),
-        ("x,y\n1,a\n2,\n3,b\n4,\n", json!({}), "target `y` is missing in 2 rows (rows 2, 4)", "to leave such rows out: `missing_target: drop`"),
-        ("x,y\n1,a\n2,\n3,b\n", json!({}), "target `y` is missing in 1 row (row 2)", "to leave such rows out: `missing_target: drop`"),
+        (
+            "x,y\n1,a\n2,\n3,b\n4,\n",
+            json!({}),
+            "target `y` is missing in 2 rows (rows 2, 4)",
+            "to leave such rows out: `missing_target: drop`",
+        ),
+        (
+            "x,y\n1,a\n2,\n3,b\n",
+            json!({}),
+            "target `y` is missing in 1 row (row 2)",
+            "to leave such rows out: `missing_target: drop`",
+        ),
         (
             "x,y\n1,1.0\n2,2.25\n",
             json!({ "task": "classification" }),
@@ -114,18 +132,43 @@ fn bad_data_are_told() {
         ("x,y\n1,a\n2,\n", json!({ "missing_target": "drop" }), "1 row to learn from; at least 2 are needed", ""),
         ("x,y\n1,a\ninf,b\n-inf,b\n", json!({}), "column `x` is infinite in row 2 (2 rows in all)", finite),
         ("x,y\n1,inf\n2,1.5\n", json!({}), "column `y` is infinite in row 1", finite),
-        ("x,w,y\n1,1,a\n2,-1,b\n", json!({ "weight": "w" }), "weight `w` is negative in row 2 (-1)", "weights are 0 or more"),
-        ("x,w,y\n1,1,a\n2,,b\n", json!({ "weight": "w" }), "weight `w` is missing in row 2", "give every row a weight; 0 leaves it out"),
-        ("x,w,y\n1,0,a\n2,0,b\n", json!({ "weight": "w" }), "weight `w` is 0 in every row", "at least one row must count"),
+        (
+            "x,w,y\n1,1,a\n2,-1,b\n",
+            json!({ "weight": "w" }),
+            "weight `w` is negative in row 2 (-1)",
+            "weights are 0 or more",
+        ),
+        (
+            "x,w,y\n1,1,a\n2,,b\n",
+            json!({ "weight": "w" }),
+            "weight `w` is missing in row 2",
+            "give every row a weight; 0 leaves it out",
+        ),
+        (
+            "x,w,y\n1,0,a\n2,0,b\n",
+            json!({ "weight": "w" }),
+            "weight `w` is 0 in every row",
+            "at least one row must count",
+        ),
         ("x,w,y\n1,k,a\n2,0,b\n", json!({ "weight": "w" }), "weight `w` is not numeric", ""),
-        ("#row,y\n1,a\n2,b\n", json!({}), "a column is called `#row`, the name that retune keeps for row numbers", "rename it"),
+        (
+            "#row,y\n1,a\n2,b\n",
+            json!({}),
+            "a column is called `#row`, the name that retune keeps for row numbers",
+            "rename it",
+        ),
         (
             "x,y\na,u\n1,v\nb,u\nc,u\nd,v\n",
             numeric,
             "column `x` must be numeric, but holds `a` in row 1, `b` in row 3, `c` in row 4 and 1 value more",
             fix,
         ),
-        ("x,y\n2,u\n1,v\n", json!({ "columns": { "x": "boolean" } }), "column `x` must be boolean, but holds `2` in row 1", "write `true` and `false`"),
+        (
+            "x,y\n2,u\n1,v\n",
+            json!({ "columns": { "x": "boolean" } }),
+            "column `x` must be boolean, but holds `2` in row 1",
+            "write `true` and `false`",
+        ),
         (
             "x,y\n1.1.2024,u\n2024-01-01,v\n",
             json!({ "columns": { "x": "datetime" } }),
@@ -170,7 +213,14 @@ fn rows_without_a_target_can_be_dropped_and_keep_their_numbers() {
 
 #[test]
 fn words_among_numbers_are_noted() {
-    let text: String = "x,y\n".chars().chain((0..20).flat_map(|row| format!("{},{}\n", if row == 7 { "NA".into() } else { row.to_string() }, ["a", "b"][row % 2]).chars().collect::<Vec<_>>())).collect();
+    let text: String = "x,y\n"
+        .chars()
+        .chain((0..20).flat_map(|row| {
+            format!("{},{}\n", if row == 7 { "NA".into() } else { row.to_string() }, ["a", "b"][row % 2])
+                .chars()
+                .collect::<Vec<_>>()
+        }))
+        .collect();
     let (_, report) = ingest(&frame(&text), &data(with(json!({})))).unwrap();
     assert_eq!(report.notes, ["column `x` is text because of `NA`; if they mean a missing value: `null_values: [NA]`"]);
 }
@@ -178,7 +228,7 @@ fn words_among_numbers_are_noted() {
 #[test]
 fn further_files_follow_the_training_rows() {
     let declared: Data = data(with(json!({ "ignore": "skip" })));
-    let (train, _) = ingest(&frame("zip,x,y\n00501,1,a\n90210,2,b\n"), &declared).unwrap();
+    let (train, _) = ingest(&frame("zip,x,y,skip\n00501,1,a,\n90210,2,b,\n"), &declared).unwrap();
     let like = |text: &str| ingest_like(&frame(text), &declared, train.schema());
     let (test, report) = like("more,y,x,zip,skip\n1,b,3.5,10001,1\n2,a,,10002,2\n").unwrap();
     assert_eq!(test.schema(), train.schema());
@@ -187,8 +237,16 @@ fn further_files_follow_the_training_rows() {
     assert_eq!(report.notes, ["not used, as the training rows do not have them: `more`"]);
     let fix = "correct them, or add words that stand for a missing value: `null_values: [q]`";
     let cases = [
-        ("zip,x,y\n1,1,c\n", "target `y` has the label `c` in row 1, which no training row has", "the labels are `a` and `b`"),
-        ("zip,x,y\n1,1,a\n1,1,\n", "target `y` is missing in 1 row (row 2)", "to leave such rows out: `missing_target: drop`"),
+        (
+            "zip,x,y\n1,1,c\n",
+            "target `y` has the label `c` in row 1, which no training row has",
+            "the labels are `a` and `b`",
+        ),
+        (
+            "zip,x,y\n1,1,a\n1,1,\n",
+            "target `y` is missing in 1 row (row 2)",
+            "to leave such rows out: `missing_target: drop`",
+        ),
         ("zip,x\n1,1\n", "data.target: no column `y`", ""),
         ("zip,z,y\n1,1,a\n", "the rows lack 1 column: `x`", "`z` may be `x`; columns are matched by their names"),
         ("zip,x,y\n1,q,a\n", "column `x` must be numeric, but holds `q` in row 1", fix),

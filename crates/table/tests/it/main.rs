@@ -8,6 +8,7 @@ mod csv;
 mod files;
 mod ingest;
 mod split;
+mod table;
 
 use std::path::PathBuf;
 

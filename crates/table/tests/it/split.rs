@@ -30,11 +30,18 @@ fn sizes(parts: &Parts) -> [usize; 3] {
 /// Sizes as scikit-learn's `train_test_split(test_size=share)` gives them: rounded up.
 #[test]
 fn shares_are_rounded_up() {
-    for (n, validation, test, expected) in
-        [(10, 0.15, 0.15, [6, 2, 2]), (100, 0.15, 0.15, [70, 15, 15]), (7, 0.0, 0.3, [4, 0, 3]), (178, 0.2, 0.1, [124, 36, 18])]
-    {
+    for (n, validation, test, expected) in [
+        (10, 0.15, 0.15, [6, 2, 2]),
+        (100, 0.15, 0.15, [70, 15, 15]),
+        (7, 0.0, 0.3, [4, 0, 3]),
+        (178, 0.2, 0.1, [124, 36, 18]),
+    ] {
         for stratify in [false, true] {
-            let parts = cut(&classification(n, 1, 2, 1), json!({ "validation": validation, "test": test, "stratify": stratify })).unwrap();
+            let parts = cut(
+                &classification(n, 1, 2, 1),
+                json!({ "validation": validation, "test": test, "stratify": stratify }),
+            )
+            .unwrap();
             complete(&parts, n);
             assert_eq!(sizes(&parts), expected, "{n} {stratify}");
         }
@@ -56,7 +63,20 @@ fn the_seed_decides() {
 
 #[test]
 fn strata_keep_their_shares() {
-    let labels: Vec<String> = (0..100).map(|row| if row < 90 { "a" } else if row < 98 { "b" } else if row < 99 { "c" } else { "d" }.to_owned()).collect();
+    let labels: Vec<String> = (0..100)
+        .map(|row| {
+            if row < 90 {
+                "a"
+            } else if row < 98 {
+                "b"
+            } else if row < 99 {
+                "c"
+            } else {
+                "d"
+            }
+            .to_owned()
+        })
+        .collect();
     let rows = table([("y", labels.clone().into())]).target("y").build();
     let parts = cut(&rows, json!({ "validation": 0.2, "test": 0.2, "stratify": true })).unwrap();
     complete(&parts, 100);
@@ -73,7 +93,8 @@ fn strata_keep_their_shares() {
 #[test]
 fn groups_stay_together() {
     let groups: Vec<i64> = (0..200).map(|row| (row * row) % 23).collect();
-    let rows = table([("g", groups.clone().into()), ("y", vec![0.5; 200].into())]).role("g", Role::Group).target("y").build();
+    let rows =
+        table([("g", groups.clone().into()), ("y", vec![0.5; 200].into())]).role("g", Role::Group).target("y").build();
     let parts = cut(&rows, json!({ "group": "g", "validation": 0.2, "test": 0.2 })).unwrap();
     complete(&parts, 200);
     let of = |part: &[usize]| part.iter().map(|&row| groups[row]).collect::<BTreeSet<_>>();
@@ -121,21 +142,33 @@ fn splits_that_cannot_be_are_told() {
         (with("column", "gap"), "split column `gap` is empty in row 2", words),
         (with("column", "n"), "split column `n` is not text", words),
         (with("column", "prt"), "no column `prt`; did you mean `part`?", ""),
-        (with("column", "all"), "the split of 3 rows leaves no training rows", "change the shares of `split`, or give more rows"),
+        (
+            with("column", "all"),
+            "the split of 3 rows leaves no training rows",
+            "change the shares of `split`, or give more rows",
+        ),
         (with("time", "hole"), "time column `hole` is missing in row 2", "a split by time needs the time of every row"),
         (
             with("time", "part"),
             "time column `part` holds neither dates nor numbers",
             "write dates as 2024-02-29 or 2024-02-29T12:30; to see which values are not dates: `columns: { part: datetime }`",
         ),
-        (with("time", "same"), "the split of 3 rows leaves no training rows", "change the shares of `split`, or give more rows"),
+        (
+            with("time", "same"),
+            "the split of 3 rows leaves no training rows",
+            "change the shares of `split`, or give more rows",
+        ),
         (with("group", "gap"), "group column `gap` is missing in row 2", "every row needs a group"),
         (
             with("group", "one"),
             "group column `one` has 1 group, too few for this split",
             "each part needs a group of its own: give more groups, or set a share to 0",
         ),
-        (json!({ "stratify": true, "validation": 0.3, "test": 0.3 }), "a split can be stratified by labels only, and the target is a number", "leave out `stratify`"),
+        (
+            json!({ "stratify": true, "validation": 0.3, "test": 0.3 }),
+            "a split can be stratified by labels only, and the target is a number",
+            "leave out `stratify`",
+        ),
         (
             half,
             "the split of 3 rows into 2 validation and 2 test rows leaves no training rows",
@@ -192,7 +225,11 @@ fn folds_that_cannot_be_are_told() {
             "use 3 folds, give that label more rows, or leave its rows out",
         ),
         (folds_of(&few, &[], None, 5, 1), "5 folds need at least 5 rows; there are 3", "use fewer folds"),
-        (folds_of(&few, &[], Some(&groups), 3, 1), "3 folds need at least 3 groups; there are 2", "use 2 folds or fewer"),
+        (
+            folds_of(&few, &[], Some(&groups), 3, 1),
+            "3 folds need at least 3 groups; there are 2",
+            "use 2 folds or fewer",
+        ),
         (folds_of(&few, &[], None, 1, 1), "1 fold cannot validate each other", "use 2 folds or more"),
     ];
     for (result, message, help) in cases {

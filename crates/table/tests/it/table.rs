@@ -1,0 +1,111 @@
+use polars::prelude::{Column, NamedFrom, Series};
+use retune_spec::{OneOrMany, Selector};
+use retune_table::{Field, Kind, Role, Table, Target, select};
+use retune_testing::{classification, regression, table};
+
+use crate::same;
+
+fn mixed() -> Table {
+    table([
+        ("size", [1.0, 2.0].into()),
+        ("size_log", [0.0, 1.0].into()),
+        ("city", ["Lyon", "Oslo"].into()),
+        ("ok", [true, false].into()),
+        ("summary", ["a b c", "d e f"].into()),
+        ("key", ["k", "l"].into()),
+    ])
+    .text("summary")
+    .role("key", Role::Id)
+    .build()
+}
+
+fn words(words: &[&str]) -> Selector {
+    Selector::Words(OneOrMany::Many(words.iter().map(|&word| word.to_owned()).collect()))
+}
+
+#[test]
+fn selectors_choose_features() {
+    let not = |inner: &[&str]| Selector::Not { not: Box::new(words(inner)) };
+    let cases: [(Selector, &[&str]); 9] = [
+        (words(&["all"]), &["size", "size_log", "city", "ok", "summary"]),
+        (words(&["numeric"]), &["size", "size_log"]),
+        (words(&["datetime"]), &[]),
+        (words(&["size*"]), &["size", "size_log"]),
+        (words(&["summary", "size"]), &["size", "summary"]),
+        (words(&["categorical", "text"]), &["city", "summary"]),
+        (not(&["numeric", "ok"]), &["city", "summary"]),
+        (not(&["all"]), &[]),
+        (Selector::Name { name: "ok".into() }, &["ok"]),
+    ];
+    for (selector, expected) in cases {
+        assert_eq!(mixed().select(&selector).unwrap(), expected, "{selector:?}");
+    }
+    let errors = [
+        ("sise", "no column `sise`; did you mean `size`?"),
+        ("s?ze_x*", "the pattern `s?ze_x*` matches no feature column"),
+        ("key", "column `key` is not a feature (its role is Id)"),
+    ];
+    for (word, message) in errors {
+        same(&select(mixed().schema(), &Selector::word(word)).unwrap_err(), message, "");
+    }
+}
+
+#[test]
+fn columns_are_replaced_in_place() {
+    let half =
+        |name: &str| (Field::derived(name, Kind::Numeric, "city"), Column::from(Series::new("".into(), [0.5, 0.5])));
+    let names = |table: &Table| table.schema().fields.iter().map(|field| field.name.clone()).collect::<Vec<_>>();
+    let replaced =
+        mixed().replace(&["city".into(), "summary".into()], vec![half("city_Lyon"), half("city_Oslo")]).unwrap();
+    assert_eq!(names(&replaced), ["#row", "size", "size_log", "city_Lyon", "city_Oslo", "ok", "key"]);
+    assert_eq!(replaced.schema().field("city_Oslo").unwrap().origin(), "city");
+    let added = mixed().replace(&[], vec![half("more")]).unwrap();
+    assert_eq!(names(&added).last().unwrap(), "more");
+    let error = mixed().replace(&["city".into()], vec![half("size")]).unwrap_err();
+    same(
+        &error,
+        "two columns would be called `size`",
+        "rename one of the source columns, or give the step another `prefix` where it has one",
+    );
+}
+
+#[test]
+fn features_are_numbers_without_gaps() {
+    let dense =
+        table([("a", [1.0, 2.0].into()), ("b", [true, false].into()), ("y", [1.0, 2.0].into())]).target("y").build();
+    assert_eq!(dense.features().unwrap(), ndarray::array![[1.0, 1.0], [2.0, 0.0]]);
+    let gap = table([("a", [1.0, 2.0].into()), ("b", [Some(1.0), None].into())]).build();
+    same(
+        &gap.features().unwrap_err(),
+        "column `b` has a missing value in row 2",
+        "add the step `impute` before this stage",
+    );
+    same(
+        &mixed().features().unwrap_err(),
+        "column `city` is categorical, where numbers are needed",
+        "encode it before this stage: `one_hot` or `target_encode`",
+    );
+    same(
+        &gap.take(&[1]).unwrap().features().unwrap_err(),
+        "column `b` has a missing value in row 2",
+        "add the step `impute` before this stage",
+    );
+}
+
+#[test]
+fn targets_become_numbers() {
+    assert_eq!(classification(4, 1, 2, 1).target().unwrap(), Target::Classes { codes: vec![0, 1, 0, 1], n_classes: 2 });
+    assert_eq!(regression(5, 1, 1).target().unwrap().take(&[4, 0]).len(), 2);
+    let cases = [
+        (
+            table([("y", ["a", "c"].into())]).target("y").labels(["a", "b"]).build(),
+            "target `y` has the label `c` in row 2, which no training row has",
+        ),
+        (table([("y", [Some(1.0), None].into())]).target("y").build(), "target `y` is missing in row 2"),
+        (table([("y", [Some("a"), None].into())]).target("y").build(), "target `y` is missing in row 2"),
+        (table([("y", [1.0].into())]).build(), "the table has no target column"),
+    ];
+    for (table, message) in cases {
+        same(&table.target().unwrap_err(), message, "");
+    }
+}
