@@ -82,7 +82,7 @@ def run(command, dense):
         [str(word) for word in command.argv], cwd=command.folder, env=environment, start_new_session=True,
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace",
     )
-    watch = threading.Thread(target=watch_memory, args=(child.pid, done, 0 if dense else 0.1, peak))
+    watch = threading.Thread(target=watch_memory, args=(child.pid, done, 0.001 if dense else 0.1, peak))
     watch.start()
     try:
         output, errors = child.communicate()

@@ -10,18 +10,24 @@ const VERSION: &str = "4.7.0";
 fn main() {
     println!("cargo::rerun-if-env-changed=RETUNE_LIGHTGBM");
     let Some(root) = env::var_os("RETUNE_LIGHTGBM").map(PathBuf::from).or_else(default_root) else {
-        println!("cargo::error=neither RETUNE_LIGHTGBM nor HOME is set: say where LightGBM {VERSION} is in RETUNE_LIGHTGBM");
+        println!(
+            "cargo::error=neither RETUNE_LIGHTGBM nor HOME is set: say where LightGBM {VERSION} is in RETUNE_LIGHTGBM"
+        );
         exit(1);
     };
     let folder = root.join("lib");
     let library = folder.join("lib_lightgbm.so");
     println!("cargo::rerun-if-changed={}", library.display());
     if !library.is_file() {
-        println!("cargo::error=no {}: run `./scripts/just setup`, or set RETUNE_LIGHTGBM to a folder with lib/lib_lightgbm.so", library.display());
+        println!(
+            "cargo::error=no {}: run `./scripts/just setup`, or set RETUNE_LIGHTGBM to a folder with lib/lib_lightgbm.so",
+            library.display()
+        );
         exit(1);
     }
     println!("cargo::rustc-link-search=native={}", folder.display());
     println!("cargo::rustc-link-lib=dylib=_lightgbm");
+    println!("cargo::metadata=LIB={}", folder.display());
     // For this package's own tests; programs that depend on it set theirs.
     println!("cargo::rustc-link-arg=-Wl,-rpath,{}", folder.display());
 }

@@ -9,6 +9,7 @@ fn main() {
         println!("cargo:warning=torch-sys did not say where libtorch is; set LIBTORCH to its folder");
         std::process::exit(1);
     };
+    println!("cargo:LIBTORCH={}", library.display());
     let root = library.parent().map_or_else(|| library.clone(), PathBuf::from);
     cc::Build::new()
         .cpp(true)

@@ -124,7 +124,8 @@ impl Workplace {
     /// What must be the same in two runs of a pipeline: scores, predictions and the model's files.
     pub fn results(&self, pipeline: &str) -> BTreeMap<String, Vec<u8>> {
         let latest = Path::new("runs").join(pipeline).join("latest");
-        let is_result = |name: &str| name.starts_with("model") || name.starts_with("predictions") || name == "metrics.json";
+        let is_result =
+            |name: &str| name.starts_with("model") || name.starts_with("predictions") || name == "metrics.json";
         let results: BTreeMap<_, _> = self.files(latest).into_iter().filter(|(name, _)| is_result(name)).collect();
         assert!(results.contains_key("metrics.json"), "the run left {:?}", results.keys());
         results
@@ -133,7 +134,13 @@ impl Workplace {
     /// The program in this folder, without colours.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(program("retune"));
-        command.args(arguments).current_dir(&self.folder).env("RETUNE_STORE", self.store()).env("NO_COLOR", "1").env_remove("RETUNE_STAGE").stdin(Stdio::null());
+        command
+            .args(arguments)
+            .current_dir(&self.folder)
+            .env("RETUNE_STORE", self.store())
+            .env("NO_COLOR", "1")
+            .env_remove("RETUNE_STAGE")
+            .stdin(Stdio::null());
         command
     }
 
@@ -234,8 +241,15 @@ pub fn people(rows: usize) -> String {
             writeln!(text, "p{row},{person}").unwrap();
             continue;
         }
-        let (age, income, place) = (18.0 + 60.0 * random.next_unit(), 1000.0 + 4000.0 * random.next_unit(), random.next_unit());
-        let city = if place < 0.5 { "Paris" } else if place < 0.8 { "Oslo" } else { "Lyon" };
+        let (age, income, place) =
+            (18.0 + 60.0 * random.next_unit(), 1000.0 + 4000.0 * random.next_unit(), random.next_unit());
+        let city = if place < 0.5 {
+            "Paris"
+        } else if place < 0.8 {
+            "Oslo"
+        } else {
+            "Lyon"
+        };
         let score = (age - 48.0) / 20.0 + (income - 3000.0) / 1500.0 + random.next_unit() - 0.5;
         let likes = if score > 0.0 { "yes" } else { "no" };
         let age = if row % 11 == 0 { String::new() } else { format!("{age:.0}") };
@@ -280,7 +294,8 @@ stages:
 
 /// The ids of the processes that a process started.
 pub fn children(parent: u32) -> Vec<u32> {
-    let processes = std::fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let processes =
+        std::fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     processes.filter(|&process| state_of(process).is_some_and(|(_, of)| of == parent)).collect()
 }
 

@@ -21,7 +21,9 @@ const HEADER: &str = "age,city,likes\n";
 
 /// So many sound rows, a third of them `no`.
 fn rows(count: usize) -> String {
-    (0..count).map(|row| format!("{},{},{}\n", 20 + row, ["Oslo", "Lyon"][row % 2], ["yes", "yes", "no"][row % 3])).collect()
+    (0..count)
+        .map(|row| format!("{},{},{}\n", 20 + row, ["Oslo", "Lyon"][row % 2], ["yes", "yes", "no"][row % 3]))
+        .collect()
 }
 
 /// The error of a run: the lines from `error:` or from the stage that failed.
@@ -41,33 +43,78 @@ fn the_words_for_each_bad_file() {
         ("empty", vec![], "error: people.csv is empty", ""),
         ("blank lines", b"\n\n".to_vec(), "error: people.csv is empty", ""),
         ("header only", HEADER.into(), "failed  data: people.csv has a header and no rows", ""),
-        ("duplicate header", sound.replace("city", "age").into(), "error: people.csv, line 1: columns 1 and 2 are both called `age`", "rename one of them in the header"),
-        ("ragged row", after("50,Oslo\n"), "failed  data: people.csv, line 32: 2 fields where the header has 3", "a field that holds the separator must be quoted"),
+        (
+            "duplicate header",
+            sound.replace("city", "age").into(),
+            "error: people.csv, line 1: columns 1 and 2 are both called `age`",
+            "rename one of them in the header",
+        ),
+        (
+            "ragged row",
+            after("50,Oslo\n"),
+            "failed  data: people.csv, line 32: 2 fields where the header has 3",
+            "a field that holds the separator must be quoted",
+        ),
         (
             "unclosed quote",
             after("50,\"Oslo,yes\n51,Oslo,no\n"),
             "failed  data: people.csv, line 32: the quote that opens in column `city` is never closed",
             "close it; inside a quoted field a quote is written twice: \"\"",
         ),
-        ("semicolons", sound.replace(',', ";").into(), "error: people.csv has a single column, `age;city;likes`", "did you mean separator: ';'"),
-        ("tabs", sound.replace(',', "\t").into(), "error: people.csv has a single column, `age\\tcity\\tlikes`", "did you mean separator: \"\\t\""),
+        (
+            "semicolons",
+            sound.replace(',', ";").into(),
+            "error: people.csv has a single column, `age;city;likes`",
+            "did you mean separator: ';'",
+        ),
+        (
+            "tabs",
+            sound.replace(',', "\t").into(),
+            "error: people.csv has a single column, `age\\tcity\\tlikes`",
+            "did you mean separator: \"\\t\"",
+        ),
         (
             "Latin-1",
             [sound.as_bytes(), b"50,Orl\xe9ans,yes\n"].concat(),
             "failed  data: people.csv, line 32: byte 0xe9 is not UTF-8",
             "convert the file, if it is Latin-1 so: iconv -f LATIN1 -t UTF-8 IN > OUT",
         ),
-        ("gzip", b"\x1f\x8b\x08\0\0\0\0\0\0\x03KL\xd7I".to_vec(), "error: people.csv is gzip-compressed, not CSV", "decompress it first: `gunzip`"),
-        ("constant target", sound.replace(",no\n", ",yes\n").into(), "failed  data: target `likes` is `yes` in all 30 rows: there is nothing to learn", "choose another `target`, or more varied rows"),
-        ("target with gaps", after("50,Oslo,\n51,Oslo,\n"), "failed  data: target `likes` is missing in 2 rows (rows 31, 32)", "to leave such rows out: `missing_target: drop`"),
+        (
+            "gzip",
+            b"\x1f\x8b\x08\0\0\0\0\0\0\x03KL\xd7I".to_vec(),
+            "error: people.csv is gzip-compressed, not CSV",
+            "decompress it first: `gunzip`",
+        ),
+        (
+            "constant target",
+            sound.replace(",no\n", ",yes\n").into(),
+            "failed  data: target `likes` is `yes` in all 30 rows: there is nothing to learn",
+            "choose another `target`, or more varied rows",
+        ),
+        (
+            "target with gaps",
+            after("50,Oslo,\n51,Oslo,\n"),
+            "failed  data: target `likes` is missing in 2 rows (rows 31, 32)",
+            "to leave such rows out: `missing_target: drop`",
+        ),
         (
             "infinite feature",
             after("inf,Oslo,yes\n-inf,Oslo,yes\n"),
             "failed  data: column `age` is infinite in row 31 (2 rows in all)",
             "replace infinite values by a number or leave them empty, before retune reads them",
         ),
-        ("one row", format!("{HEADER}{}", rows(1)).into(), "failed  data: 1 row to learn from; at least 2 are needed", ""),
-        ("two rows", format!("{HEADER}1,Oslo,yes\n2,Oslo,no\n").into(), "failed  data: the split of 2 rows into 1 validation and 1 test rows leaves no training rows", "lower `split.validation` and `split.test`, or give more rows"),
+        (
+            "one row",
+            format!("{HEADER}{}", rows(1)).into(),
+            "failed  data: 1 row to learn from; at least 2 are needed",
+            "",
+        ),
+        (
+            "two rows",
+            format!("{HEADER}1,Oslo,yes\n2,Oslo,no\n").into(),
+            "failed  data: the split of 2 rows into 1 validation and 1 test rows leaves no training rows",
+            "lower `split.validation` and `split.test`, or give more rows",
+        ),
         (
             "a rare label",
             after("50,Oslo,maybe\n51,Oslo,maybe\n52,Oslo,maybe\n53,Oslo,maybe\n"),
@@ -134,7 +181,12 @@ fn the_words_for_what_does_not_fit_the_pipeline() {
     for (case, (from, to), code, words) in cases {
         let place = Workplace::with(&PIPELINE.replacen(from, to, 1));
         std::fs::create_dir(place.path("folder")).unwrap();
-        let weighed: String = sound.lines().skip(1).enumerate().map(|(row, line)| format!("{line},{}\n", 0.5 + row as f64 / 4.0)).collect();
+        let weighed: String = sound
+            .lines()
+            .skip(1)
+            .enumerate()
+            .map(|(row, line)| format!("{line},{}\n", 0.5 + row as f64 / 4.0))
+            .collect();
         place.write("people.csv", format!("age,city,likes,weight\n{weighed}"));
         let here = place.path("").display().to_string();
         assert_eq!(error_of(&place, code), words.replace("HERE", here.trim_end_matches('/')), "{case}");
@@ -188,8 +240,14 @@ fn bad_files_to_predict() {
     let cases = [
         ("nobody.csv", "error: no file nobody.csv\n"),
         ("folder.csv", "error: folder.csv is a directory, not a file\n  help: to read its files: folder.csv/*\n"),
-        ("ragged.csv", "error: ragged.csv, line 3: 1 field where the header has 2\n  help: a field that holds the separator must be quoted\n"),
-        ("packed.csv.gz", "error: packed.csv.gz is compressed\n  help: decompress it first (Parquet is compressed inside)\n"),
+        (
+            "ragged.csv",
+            "error: ragged.csv, line 3: 1 field where the header has 2\n  help: a field that holds the separator must be quoted\n",
+        ),
+        (
+            "packed.csv.gz",
+            "error: packed.csv.gz is compressed\n  help: decompress it first (Parquet is compressed inside)\n",
+        ),
     ];
     for (file, words) in cases {
         let error = place.fails(4, &["predict", "runs/people/latest", "--input", file, "--output", "out.csv"]);

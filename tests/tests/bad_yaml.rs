@@ -23,12 +23,42 @@ fn each_mistake_has_its_place() {
     let place = Workplace::with(SOUND);
     place.ok(&["validate", "p.yaml"]);
     let cases = [
-        ("unknown key", "folds: 5", "fold: 5", "error: unknown key `fold`\n  --> p.yaml:10:13\n", "did you mean `folds`?"),
-        ("duplicate key", "name: people", "name: people\nname: more", "error: the key `name` is given twice\n --> p.yaml:3:1\n", ""),
-        ("wrong type", "l2: 1.0", "l2: much", "error: `l2`: expected a number or a space such as `{ log_uniform: [...] }`, found text `much`\n  --> p.yaml:10:64\n", ""),
-        ("out of range", "folds: 5", "folds: 1", "error: `folds` must be from 2 to 1000, found 1\n  --> p.yaml:10:20\n", ""),
+        (
+            "unknown key",
+            "folds: 5",
+            "fold: 5",
+            "error: unknown key `fold`\n  --> p.yaml:10:13\n",
+            "did you mean `folds`?",
+        ),
+        (
+            "duplicate key",
+            "name: people",
+            "name: people\nname: more",
+            "error: the key `name` is given twice\n --> p.yaml:3:1\n",
+            "",
+        ),
+        (
+            "wrong type",
+            "l2: 1.0",
+            "l2: much",
+            "error: `l2`: expected a number or a space such as `{ log_uniform: [...] }`, found text `much`\n  --> p.yaml:10:64\n",
+            "",
+        ),
+        (
+            "out of range",
+            "folds: 5",
+            "folds: 1",
+            "error: `folds` must be from 2 to 1000, found 1\n  --> p.yaml:10:20\n",
+            "",
+        ),
         ("not a number", "l2: 1.0", "l2: .nan", "error: `.nan` is not a number\n  --> p.yaml:10:64\n", ""),
-        ("too large a number", "l2: 1.0", "l2: 1e400", "error: the number `1e400` is too large\n  --> p.yaml:10:64\n", ""),
+        (
+            "too large a number",
+            "l2: 1.0",
+            "l2: 1e400",
+            "error: the number `1e400` is too large\n  --> p.yaml:10:64\n",
+            "",
+        ),
         (
             "alias bomb",
             "version: 1",
@@ -37,14 +67,56 @@ fn each_mistake_has_its_place() {
             "error: the aliases of this file expand to more than 100,000 values\n --> p.yaml:6:36\n",
             "a pipeline is small; data belong into data files",
         ),
-        ("cyclic alias", "version: 1", "version: 1\nparams: &all { x: *all }", "error: `*all` stands for a value that it is part of\n --> p.yaml:2:19\n", ""),
-        ("unknown tag", "name: people", "name: !!python/object:os.system people", "error: unknown tag `!!python/object:os.system`\n --> p.yaml:2:7\n", ""),
-        ("second document", "stages:", "---\nstages:", "error: a second document starts here; a file holds one\n --> p.yaml:4:1\n", ""),
-        ("tabs", "  - id: model", "\t- id: model", "error: a tab cannot indent YAML\n --> p.yaml:8:1\n", "indent with spaces"),
-        ("cyclic inputs", "  - id: prepare", "  - id: prepare\n    inputs: prepare", "error: the stages take their rows from each other: prepare -> prepare\n --> p.yaml:6:13\n", ""),
-        ("unknown stage", "  - id: model", "  - id: model\n    inputs: prepair", "error: no stage `prepair`\n --> p.yaml:9:13\n", "did you mean `prepare`?"),
+        (
+            "cyclic alias",
+            "version: 1",
+            "version: 1\nparams: &all { x: *all }",
+            "error: `*all` stands for a value that it is part of\n --> p.yaml:2:19\n",
+            "",
+        ),
+        (
+            "unknown tag",
+            "name: people",
+            "name: !!python/object:os.system people",
+            "error: unknown tag `!!python/object:os.system`\n --> p.yaml:2:7\n",
+            "",
+        ),
+        (
+            "second document",
+            "stages:",
+            "---\nstages:",
+            "error: a second document starts here; a file holds one\n --> p.yaml:4:1\n",
+            "",
+        ),
+        (
+            "tabs",
+            "  - id: model",
+            "\t- id: model",
+            "error: a tab cannot indent YAML\n --> p.yaml:8:1\n",
+            "indent with spaces",
+        ),
+        (
+            "cyclic inputs",
+            "  - id: prepare",
+            "  - id: prepare\n    inputs: prepare",
+            "error: the stages take their rows from each other: prepare -> prepare\n --> p.yaml:6:13\n",
+            "",
+        ),
+        (
+            "unknown stage",
+            "  - id: model",
+            "  - id: model\n    inputs: prepair",
+            "error: no stage `prepair`\n --> p.yaml:9:13\n",
+            "did you mean `prepare`?",
+        ),
         ("a stage twice", "id: model", "id: prepare", "error: two stages are called `prepare`\n", ""),
-        ("unknown column", "target: likes", "target: like", "error: no column `like` in people.csv\n --> p.yaml:3:35\n", "did you mean `likes`?"),
+        (
+            "unknown column",
+            "target: likes",
+            "target: like",
+            "error: no column `like` in people.csv\n --> p.yaml:3:35\n",
+            "did you mean `likes`?",
+        ),
     ];
     for (case, from, to, words, help) in cases {
         let text = SOUND.replacen(from, to, 1);
@@ -60,11 +132,22 @@ fn each_mistake_has_its_place() {
 
 #[test]
 fn five_mistakes_are_shown_at_once() {
-    let text = SOUND.replace("version: 1", "version: 2").replace("impute", "imput").replace("folds: 5", "folds: many").replace("l2: 1.0", "l3: 1.0").replace("  - id: model\n", "  - id: model\n    input: prepare\n");
+    let text = SOUND
+        .replace("version: 1", "version: 2")
+        .replace("impute", "imput")
+        .replace("folds: 5", "folds: many")
+        .replace("l2: 1.0", "l3: 1.0")
+        .replace("  - id: model\n", "  - id: model\n    input: prepare\n");
     let place = Workplace::with(&text);
     let error = place.fails(3, &["validate", "p.yaml"]);
     let places = ["p.yaml:1:10", "p.yaml:7:22", "p.yaml:9:5", "p.yaml:11:20", "p.yaml:11:63"];
-    let words = ["`version` must be 1, found 2", "unknown preprocessing step `imput`", "unknown key `input`", "`folds`: expected a whole number, found text `many`", "unknown key `l3`"];
+    let words = [
+        "`version` must be 1, found 2",
+        "unknown preprocessing step `imput`",
+        "unknown key `input`",
+        "`folds`: expected a whole number, found text `many`",
+        "unknown key `l3`",
+    ];
     assert_has(&error, &places);
     assert_has(&error, &words);
     assert_has(&error, &["\n5 errors\n"]);
@@ -84,7 +167,11 @@ fn what_is_no_pipeline_file_is_refused() {
         ("folder.yaml", "error: `folder.yaml` is a folder, not a pipeline file", ""),
         ("p.yaml", "error: the file is empty", "`retune init DATA --target COLUMN` writes a pipeline"),
         ("latin1.yaml", "error: `latin1.yaml` is not UTF-8 text: byte 0xe9 in line 2", "save the file as UTF-8"),
-        ("packed.yaml", "error: `packed.yaml` is not UTF-8 text: byte 0x8b in line 1", "the file is compressed with gzip; unpack it first"),
+        (
+            "packed.yaml",
+            "error: `packed.yaml` is not UTF-8 text: byte 0x8b in line 1",
+            "the file is compressed with gzip; unpack it first",
+        ),
     ];
     for (file, words, help) in cases {
         for command in ["validate", "run", "plan"] {
@@ -99,6 +186,9 @@ fn a_huge_file_is_refused_before_it_is_read() {
     let file = std::fs::File::create(place.path("huge.yaml")).unwrap();
     file.set_len(100 << 20).unwrap();
     let begun = Instant::now();
-    assert_has(&place.fails(3, &["validate", "huge.yaml"]), &["error: `huge.yaml` has 100.0 MiB; a pipeline file has at most 1 MiB", "is it a data file?"]);
+    assert_has(
+        &place.fails(3, &["validate", "huge.yaml"]),
+        &["error: `huge.yaml` has 100.0 MiB; a pipeline file has at most 1 MiB", "is it a data file?"],
+    );
     assert!(begun.elapsed() < Duration::from_millis(500), "{:?}", begun.elapsed());
 }

@@ -13,6 +13,9 @@ use retune_tests::{FOUR_STEPS, Random, Workplace, children, is_host, signal, sig
 /// The moments at which each of the two programs is killed.
 const MOMENTS: usize = 10;
 
+/// Lines of the journal of an undisturbed run: its begin and end, and those of six stages.
+const LINES: usize = 14;
+
 /// What a run that nobody disturbed leaves, and how long it took.
 static UNDISTURBED: LazyLock<(BTreeMap<String, Vec<u8>>, Duration)> = LazyLock::new(|| {
     let place = Workplace::with(FOUR_STEPS);
@@ -31,6 +34,27 @@ fn start(place: &Workplace) -> Child {
     place.command(&["run", "p.yaml"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
 
+/// Lines in the journal of the latest run that began.
+fn lines(place: &Workplace) -> usize {
+    let newest = std::fs::read_dir(place.path("runs/people"))
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|run| run.path())
+        .filter(|run| !run.is_symlink())
+        .max();
+    newest
+        .and_then(|run| std::fs::read_to_string(run.join("journal.jsonl")).ok())
+        .map_or(0, |journal| journal.lines().count())
+}
+
+/// Waits for so many lines in the journal of a run, and a little more, however fast the machine is.
+fn wait_until(moment: f64, place: &Workplace, run: &mut Child, duration: Duration) {
+    let reached = moment as usize;
+    wait_for(Duration::from_secs(60), || lines(place) >= reached || run.try_wait().unwrap().is_some());
+    std::thread::sleep(duration.mul_f64(moment.fract() / LINES as f64));
+}
+
 /// Kills one of the programs of a run at moments spread over it, and runs again.
 fn kill_and_go_on(victim: Victim, seed: u64) {
     let (expected, duration) = &*UNDISTURBED;
@@ -38,20 +62,31 @@ fn kill_and_go_on(victim: Victim, seed: u64) {
     let mut finished_early = 0;
     for moment in 0..MOMENTS {
         let place = Workplace::with(FOUR_STEPS);
-        let after = duration.mul_f64((moment as f64 + random.next_unit()) / MOMENTS as f64);
+        let after = (moment as f64 + random.next_unit()) * (LINES - 1) as f64 / MOMENTS as f64;
         let mut run = start(&place);
-        std::thread::sleep(after);
+        wait_until(after, &place, &mut run, *duration);
         let hosts: Vec<u32> = children(run.id()).into_iter().filter(|&child| is_host(child)).collect();
         match victim {
             Victim::Retune => run.kill().unwrap(),
             Victim::Host => hosts.iter().for_each(|&host| signal(host, "KILL")),
         }
         finished_early += usize::from(run.wait().unwrap().success());
-        assert!(wait_for(Duration::from_secs(20), || !hosts.iter().any(|&host| is_host(host))), "retune-stage outlives retune, killed after {after:?}");
+        assert!(
+            wait_for(Duration::from_secs(20), || !hosts.iter().any(|&host| is_host(host))),
+            "retune-stage outlives retune, killed at line {after:.2}"
+        );
         place.ok(&["run", "p.yaml"]);
-        assert_eq!(&place.results("people"), expected, "killed after {after:?}");
-        assert_eq!(place.files("store/tmp").keys().collect::<Vec<_>>(), Vec::<&String>::new(), "killed after {after:?}");
-        assert_eq!(place.files("store/work").keys().collect::<Vec<_>>(), Vec::<&String>::new(), "killed after {after:?}");
+        assert_eq!(&place.results("people"), expected, "killed at line {after:.2}");
+        assert_eq!(
+            place.files("store/tmp").keys().collect::<Vec<_>>(),
+            Vec::<&String>::new(),
+            "killed at line {after:.2}"
+        );
+        assert_eq!(
+            place.files("store/work").keys().collect::<Vec<_>>(),
+            Vec::<&String>::new(),
+            "killed at line {after:.2}"
+        );
     }
     assert!(finished_early < MOMENTS / 2, "{finished_early} of {MOMENTS} runs were over before they were killed");
 }
@@ -73,7 +108,8 @@ fn one_run_killed_again_and_again() {
     let mut random = Random(3);
     for _ in 0..6 {
         let mut run = start(&place);
-        std::thread::sleep(duration.mul_f64(random.next_unit()));
+        // What is in the store is told, too, so that later runs get further.
+        wait_until(random.next_unit() * (LINES - 1) as f64, &place, &mut run, *duration);
         run.kill().unwrap();
         run.wait().unwrap();
     }
@@ -86,9 +122,15 @@ fn a_signal_stops_a_run_that_goes_on_later() {
     let (expected, _) = &*UNDISTURBED;
     for (name, code) in [("INT", 130), ("TERM", 143)] {
         let place = Workplace::with(FOUR_STEPS);
-        let run = place.command(&["run", "p.yaml"]).process_group(0).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let journal = || std::fs::read_dir(place.path("runs/people")).ok().and_then(|mut runs| std::fs::read_to_string(runs.next()?.ok()?.path().join("journal.jsonl")).ok());
-        assert!(wait_for(Duration::from_secs(20), || journal().is_some_and(|journal| journal.contains("stage_started"))));
+        let run = place
+            .command(&["run", "p.yaml"])
+            .process_group(0)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // The run and its first stage began.
+        assert!(wait_for(Duration::from_secs(20), || lines(&place) >= 2));
         let hosts = children(run.id());
         match name {
             // From a terminal the host hears it, too.
@@ -115,6 +157,23 @@ fn two_runs_of_one_pipeline_share_the_work() {
     }
     assert_eq!(&place.results("people"), expected);
     // Each stage was computed once, by one of them.
-    let journals: String = place.files("runs/people").iter().filter(|(name, _)| name.ends_with("journal.jsonl")).map(|(_, bytes)| String::from_utf8(bytes.clone()).unwrap()).collect();
+    let journals: String = place
+        .files("runs/people")
+        .iter()
+        .filter(|(name, _)| name.ends_with("journal.jsonl"))
+        .map(|(_, bytes)| String::from_utf8(bytes.clone()).unwrap())
+        .collect();
     assert_eq!(journals.matches("stage_started").count(), 6, "{journals}");
+}
+
+#[test]
+fn what_killed_runs_left_is_removed_even_where_everything_is_done() {
+    let place = Workplace::with(FOUR_STEPS);
+    place.ok(&["run", "p.yaml"]);
+    let key = place.json("runs/people/latest/run.json")["stages"][3]["key"].as_str().unwrap().to_owned();
+    place.write(&format!("store/work/{key}/trials.jsonl"), "{}");
+    place.write("store/tmp/.retune-tmp-1-0-0/part", "x");
+    place.ok(&["run", "p.yaml"]);
+    assert_eq!(place.ran_and_cached("people").0, Vec::<String>::new());
+    assert!(place.files("store/work").is_empty() && place.files("store/tmp").is_empty());
 }

@@ -15,7 +15,10 @@ fn a_store_below_a_file_is_an_error() {
     let run = place.finish(command);
     assert_eq!(
         (run.code, run.stderr.as_str()),
-        (5, "error: cannot write to file/store/objects: not a directory; choose another folder (`RETUNE_STORE` for the store, `--out` for results)\n")
+        (
+            5,
+            "error: cannot write to file/store/objects: not a directory; choose another folder (`RETUNE_STORE` for the store, `--out` for results)\n"
+        )
     );
     place.ok(&["run", "p.yaml"]);
 }
@@ -38,7 +41,8 @@ fn with_mounts(place: &Workplace, script: &str) -> Option<String> {
     }
     std::fs::create_dir_all(place.store()).unwrap();
     let mut command = place.command(&[]);
-    let environment: Vec<_> = command.get_envs().map(|(name, value)| (name.to_owned(), value.map(ToOwned::to_owned))).collect();
+    let environment: Vec<_> =
+        command.get_envs().map(|(name, value)| (name.to_owned(), value.map(ToOwned::to_owned))).collect();
     command = Command::new("unshare");
     command.args(["-rm", "sh", "-c", script]).current_dir(place.path("")).env("RETUNE", program("retune"));
     for (name, value) in environment {
@@ -66,7 +70,13 @@ fn a_full_disk_is_an_error_and_nothing_is_lost() {
         );
         let Some(said) = with_mounts(&place, &script) else { return };
         let (first, second) = said.split_once("first: ").unwrap();
-        assert_has(first, &["no space left on the device that holds store/", "free some, or write to another disk (`RETUNE_STORE` for the store, `--out` for results)"]);
+        assert_has(
+            first,
+            &[
+                "no space left on the device that holds store/",
+                "free some, or write to another disk (`RETUNE_STORE` for the store, `--out` for results)",
+            ],
+        );
         assert!(second.starts_with("5\n") && second.ends_with("second: 0\n"), "{kilobytes} KiB: {said}");
         // The disk may have filled up after a stage was recorded and before that was told.
         let done = first.lines().filter(|line| line.trim_start().starts_with("done  ")).count();
@@ -83,7 +93,14 @@ fn a_store_that_became_read_only_is_an_error() {
         mount --bind \"$RETUNE_STORE\" \"$RETUNE_STORE\" && mount -o remount,bind,ro \"$RETUNE_STORE\" || exit 1
         \"$RETUNE\" run p.yaml 2>&1; echo \"code: $?\"";
     let Some(said) = with_mounts(&place, script) else { return };
-    assert_has(&said, &["cannot write to store/", ": read-only file system; choose another folder (`RETUNE_STORE` for the store", "code: 5\n"]);
+    assert_has(
+        &said,
+        &[
+            "cannot write to store/",
+            ": read-only file system; choose another folder (`RETUNE_STORE` for the store",
+            "code: 5\n",
+        ],
+    );
     place.ok(&["run", "p.yaml"]);
     assert_eq!(place.ran_and_cached("people").1, ["data", "prepare"]);
 }

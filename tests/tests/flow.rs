@@ -62,24 +62,43 @@ stages:
 #[test]
 fn a_run_leaves_everything_that_it_promises() {
     let place = &*FINISHED;
-    for file in ["metrics.json", "predictions.parquet", "leaderboard.parquet", "features.parquet", "pipeline.resolved.yaml", "journal.jsonl", "run.json", "model/manifest.json"] {
+    for file in [
+        "metrics.json",
+        "predictions.parquet",
+        "leaderboard.parquet",
+        "features.parquet",
+        "pipeline.resolved.yaml",
+        "journal.jsonl",
+        "run.json",
+        "model/manifest.json",
+    ] {
         assert!(!place.read(Path::new(LATEST).join(file)).is_empty(), "{file}");
     }
     assert!(place.path(LATEST).is_symlink());
     let metrics = place.json("runs/people/latest/metrics.json");
     let result = &metrics["results"][0];
-    assert_eq!((&metrics["pipeline"], &result["stage"], &result["set"], &result["n_rows"]), (&"people".into(), &"tuned".into(), &"test".into(), &30.into()));
+    assert_eq!(
+        (&metrics["pipeline"], &result["stage"], &result["set"], &result["n_rows"]),
+        (&"people".into(), &"tuned".into(), &"test".into(), &30.into())
+    );
     for model in result["models"].as_array().unwrap() {
         let score = |key: &str| model["scores"]["accuracy"][key].as_f64().unwrap();
         assert!(score("low") <= score("value") && score("value") <= score("high") && score("value") > 0.7, "{model}");
     }
     let run = place.json("runs/people/latest/run.json");
-    let names: Vec<&str> = run["stages"].as_array().unwrap().iter().map(|stage| stage["name"].as_str().unwrap()).collect();
-    assert_eq!((run["status"].as_str(), names.as_slice()), (Some("done"), ["data", "prepare", "features", "model", "tuned", "evaluate tuned"].as_slice()));
+    let names: Vec<&str> =
+        run["stages"].as_array().unwrap().iter().map(|stage| stage["name"].as_str().unwrap()).collect();
+    assert_eq!(
+        (run["status"].as_str(), names.as_slice()),
+        (Some("done"), ["data", "prepare", "features", "model", "tuned", "evaluate tuned"].as_slice())
+    );
     let journal = place.text("runs/people/latest/journal.jsonl");
     let events: Vec<Value> = journal.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let event = |event: &Value| event["what"]["event"].as_str().unwrap().to_owned();
-    assert_eq!((event(&events[0]), event(events.last().unwrap())), ("run_started".to_owned(), "run_finished".to_owned()));
+    assert_eq!(
+        (event(&events[0]), event(events.last().unwrap())),
+        ("run_started".to_owned(), "run_finished".to_owned())
+    );
     // What was resolved runs again as it is, and finds everything done.
     let resolved = place.text("runs/people/latest/pipeline.resolved.yaml");
     assert!(!resolved.contains("${{"), "{resolved}");
@@ -89,7 +108,17 @@ fn a_run_leaves_everything_that_it_promises() {
 fn a_second_run_finds_everything_done() {
     let place = Workplace::with(FOUR_STEPS);
     let first = place.ok(&["run", "p.yaml"]);
-    assert_has(&first, &["tuned on 30 test rows, with 95 % intervals", "base: model", "tuned: tuned", "difference", "guard: ", ", 0 of 6 stages cached"]);
+    assert_has(
+        &first,
+        &[
+            "tuned on 30 test rows, with 95 % intervals",
+            "base: model",
+            "tuned: tuned",
+            "difference",
+            "guard: ",
+            ", 0 of 6 stages cached",
+        ],
+    );
     let (ran, results) = (place.ran_and_cached("people"), place.results("people"));
     assert_eq!((ran.0.len(), ran.1.len()), (6, 0));
     assert_has(&place.ok(&["plan", "p.yaml"]), &["0 of 6 would run"]);
@@ -124,7 +153,10 @@ fn the_same_bits_in_another_folder_in_parts_and_stage_by_stage() {
     assert_eq!(place.results("people"), expected);
     place.ok(&["run", "p.yaml", "--until", "features", "--force"]);
     assert_eq!(place.ran_and_cached("people").0, ["data", "prepare", "features"]);
-    assert_has(&place.fails(4, &["run", "p.yaml", "--only", "feature"]), &["error: no stage `feature`", "help: did you mean `features`?"]);
+    assert_has(
+        &place.fails(4, &["run", "p.yaml", "--only", "feature"]),
+        &["error: no stage `feature`", "help: did you mean `features`?"],
+    );
 }
 
 #[test]
@@ -152,7 +184,12 @@ fn the_same_bits_whatever_runs_side_by_side() {
             let place = Workplace::with(BRANCHES);
             place.ok(&["run", "p.yaml", "--jobs", jobs]);
             let run = place.json("runs/people/latest/run.json");
-            let names: Vec<String> = run["stages"].as_array().unwrap().iter().map(|stage| stage["name"].as_str().unwrap().to_owned()).collect();
+            let names: Vec<String> = run["stages"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|stage| stage["name"].as_str().unwrap().to_owned())
+                .collect();
             (names, place.results("people"))
         })
         .collect();
@@ -172,24 +209,63 @@ fn a_stage_fitted_alone_is_the_stage_of_the_run() {
         place.ok(&["stage", "fit", &format!("p.yaml#{stage}"), "--output", stage]);
         assert_eq!(place.files(stage), FINISHED.files(format!("{LATEST}/model/{position}-{stage}")), "{stage}");
     }
-    assert_has(&place.fails(4, &["stage", "fit", "p.yaml#prepare", "--output", "prepare"]), &["error: prepare already exists"]);
-    assert_has(&place.fails(4, &["stage", "fit", "p.yaml#prepair", "--output", "x"]), &["error: no stage `prepair`", "help: did you mean `prepare`?"]);
+    assert_has(
+        &place.fails(4, &["stage", "fit", "p.yaml#prepare", "--output", "prepare"]),
+        &["error: prepare already exists"],
+    );
+    assert_has(
+        &place.fails(4, &["stage", "fit", "p.yaml#prepair", "--output", "x"]),
+        &["error: no stage `prepair`", "help: did you mean `prepare`?"],
+    );
 }
 
 #[test]
 fn one_stage_file_is_fitted_on_one_table_and_applied_to_another() {
     let place = Workplace::with("");
     place.write("steps.yaml", "steps: [ impute: {}, min_max_scale: { columns: income }, one_hot: {} ]");
-    place.ok(&["stage", "fit", "preprocessing", "--with", "steps.yaml", "--input", "people.csv", "--target", "likes", "--output", "fitted"]);
+    place.ok(&[
+        "stage",
+        "fit",
+        "preprocessing",
+        "--with",
+        "steps.yaml",
+        "--input",
+        "people.csv",
+        "--target",
+        "likes",
+        "--output",
+        "fitted",
+    ]);
     place.write("two.csv", "id,age,income,fixed,city\nx,,1e9,1,Oslo\ny,30,0,1,Rome\n");
-    assert_eq!(place.ok(&["stage", "apply", "fitted", "--input", "two.csv", "--output", "out.jsonl"]), "out.jsonl 2 rows\n");
+    assert_eq!(
+        place.ok(&["stage", "apply", "fitted", "--input", "two.csv", "--output", "out.jsonl"]),
+        "out.jsonl 2 rows\n"
+    );
     let rows: Vec<Value> = place.text("out.jsonl").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert!(rows[0]["age"].as_f64().is_some_and(|age| (18.0..78.0).contains(&age)), "{}", rows[0]);
     assert!(rows[0]["income"].as_f64().unwrap() > 1.0 && rows[1]["income"].as_f64().unwrap() < 0.0, "{rows:?}");
     assert_eq!((&rows[0]["city_Oslo"], &rows[1]["city_Oslo"]), (&true.into(), &false.into()), "{rows:?}");
     place.write("steps.yaml", "steps: [ imputed: {} ]");
-    let error = place.fails(3, &["stage", "fit", "preprocessing", "--with", "steps.yaml", "--input", "people.csv", "--target", "likes", "--output", "other"]);
-    assert_has(&error, &["error: unknown preprocessing step `imputed`", "--> steps.yaml:1:10", "did you mean `impute`?"]);
+    let error = place.fails(
+        3,
+        &[
+            "stage",
+            "fit",
+            "preprocessing",
+            "--with",
+            "steps.yaml",
+            "--input",
+            "people.csv",
+            "--target",
+            "likes",
+            "--output",
+            "other",
+        ],
+    );
+    assert_has(
+        &error,
+        &["error: unknown preprocessing step `imputed`", "--> steps.yaml:1:10", "did you mean `impute`?"],
+    );
 }
 
 #[test]
@@ -197,7 +273,10 @@ fn an_upstream_change_without_effect_stops_there() {
     let place = Workplace::with(FOUR_STEPS);
     place.ok(&["run", "p.yaml", "--set", "factor=1e6", "--until", "features"]);
     place.ok(&["run", "p.yaml", "--set", "factor=1e7", "--until", "features"]);
-    assert_eq!(place.ran_and_cached("people"), (vec!["prepare".to_owned()], vec!["data".to_owned(), "features".to_owned()]));
+    assert_eq!(
+        place.ran_and_cached("people"),
+        (vec!["prepare".to_owned()], vec!["data".to_owned(), "features".to_owned()])
+    );
     // One that has an effect does not.
     place.ok(&["run", "p.yaml", "--set", "factor=0.1", "--until", "features"]);
     assert_eq!(place.ran_and_cached("people").0, ["prepare", "features"]);
@@ -211,11 +290,20 @@ fn why_names_the_part_of_the_key_that_changed() {
     place.ok(&["run", "p.yaml", "--until", "features"]);
     let why = place.ok(&["why", "p.yaml", "prepare", "--set", "factor=5"]);
     assert_has(&why, &["prepare would run, because its key changed:", "with.steps[2].clip_outliers.factor: 3", "-> 5"]);
-    assert_has(&place.ok(&["why", "p.yaml", "features", "--set", "factor=5"]), &["features would run if what it needs comes out differently", "prepare: with.steps[2].clip_outliers.factor changed"]);
+    assert_has(
+        &place.ok(&["why", "p.yaml", "features", "--set", "factor=5"]),
+        &[
+            "features would run if what it needs comes out differently",
+            "prepare: with.steps[2].clip_outliers.factor changed",
+        ],
+    );
     assert_has(&place.ok(&["plan", "p.yaml", "--set", "keep=2"]), &["with.steps[1].mutual_information.keep changed"]);
     place.write("people.csv", people(149));
     assert_has(&place.ok(&["why", "p.yaml", "data"]), &["files.all[0]: "]);
-    assert_has(&place.fails(4, &["why", "p.yaml", "prepair"]), &["error: no stage `prepair`", "help: did you mean `prepare`?"]);
+    assert_has(
+        &place.fails(4, &["why", "p.yaml", "prepair"]),
+        &["error: no stage `prepair`", "help: did you mean `prepare`?"],
+    );
 }
 
 #[test]
@@ -243,9 +331,15 @@ stages:
     );
     let first = place.run(&["run", "p.yaml"]);
     assert_eq!(first.code, 4, "{}", first.stderr);
-    assert_has(&first.stderr, &["  failed  bad: ", "column `income`", " skipped  after (`bad` failed)", "    done  good "]);
+    assert_has(
+        &first.stderr,
+        &["  failed  bad: ", "column `income`", " skipped  after (`bad` failed)", "    done  good "],
+    );
     let (ran, cached) = place.ran_and_cached("people");
-    assert_eq!((ran.as_slice(), cached.len()), (["data", "prepare", "good", "evaluate good"].map(str::to_owned).as_slice(), 0));
+    assert_eq!(
+        (ran.as_slice(), cached.len()),
+        (["data", "prepare", "good", "evaluate good"].map(str::to_owned).as_slice(), 0)
+    );
     assert_eq!(place.json("runs/people/latest/run.json")["status"], "failed");
     assert_has(&first.stdout, &["good on 23 test rows"]);
     place.fails(4, &["run", "p.yaml"]);
@@ -264,14 +358,23 @@ fn a_stage_is_stopped_at_its_timeout() {
     let place = Workplace::with(&pipeline);
     let run = place.run(&["run", "p.yaml"]);
     assert_eq!(run.code, 5, "{}", run.stderr);
-    assert_has(&run.stderr, &["  failed  slow: stopped after its timeout of 1 s", "help: raise `timeout`, or give the stage less to do", " skipped  evaluate slow (`slow` failed)"]);
+    assert_has(
+        &run.stderr,
+        &[
+            "  failed  slow: stopped after its timeout of 1 s",
+            "help: raise `timeout`, or give the stage less to do",
+            " skipped  evaluate slow (`slow` failed)",
+        ],
+    );
     assert_eq!(place.ran_and_cached("people").0, ["data", "prepare", "features"]);
 }
 
 #[test]
 fn a_host_that_dies_is_a_failed_stage() {
     let place = Workplace::with(FOUR_STEPS);
-    for (host, words) in [("/bin/false", "retune-stage ended with code 1"), ("/none", "cannot start /none: No such file or directory")] {
+    for (host, words) in
+        [("/bin/false", "retune-stage ended with code 1"), ("/none", "cannot start /none: No such file or directory")]
+    {
         let mut command = place.command(&["run", "p.yaml"]);
         command.env("RETUNE_STAGE", host);
         let run = place.finish(command);
@@ -288,7 +391,17 @@ fn graph_show_and_schema_say_what_is_there() {
     let dot = place.ok(&["graph", "p.yaml", "--format", "dot"]);
     assert_has(&dot, &["digraph {\n", "n1 [label=\"prepare\\npreprocessing\"];", "n0 -> n1;", "}\n"]);
     let show = place.ok(&["show", "people"]);
-    assert_has(&show, &["people: done", "prepare: training rows", "drop_duplicates: dropped 3", "features: features", "model: leaderboard", "tuned on 30 test rows"]);
+    assert_has(
+        &show,
+        &[
+            "people: done",
+            "prepare: training rows",
+            "drop_duplicates: dropped 3",
+            "features: features",
+            "model: leaderboard",
+            "tuned on 30 test rows",
+        ],
+    );
     let part = place.ok(&["show", LATEST, "--part", "leaderboard"]);
     assert_has(&part, &["model: leaderboard", "logistic_regression", "gradient_boosting"]);
     assert!(!part.contains("test rows"), "{part}");
@@ -306,7 +419,10 @@ fn stages_are_listed_and_described() {
     let place = Workplace::new();
     assert_has(&place.ok(&["stage", "list"]), &["  impute ", "  mutual_information ", "  logistic_regression "]);
     assert_has(&place.ok(&["stage", "describe", "impute"]), &["strategy", "indicator"]);
-    assert_has(&place.fails(2, &["stage", "describe", "imputer"]), &["error: nothing is called `imputer`", "help: did you mean `impute`?"]);
+    assert_has(
+        &place.fails(2, &["stage", "describe", "imputer"]),
+        &["error: nothing is called `imputer`", "help: did you mean `impute`?"],
+    );
 }
 
 #[test]
@@ -316,8 +432,14 @@ fn the_command_line_explains_itself() {
     assert_has(&place.fails(2, &["run", "p.yaml", "--job", "2"]), &["unexpected argument '--job'", "--jobs"]);
     assert_has(&place.fails(2, &["run", "p.yaml", "--only", "a", "--from", "b"]), &["cannot be used with"]);
     assert_has(&place.fails(2, &["run", "p.yaml", "--set", "x"]), &["write it as NAME=VALUE"]);
-    assert_has(&place.fails(3, &["run", "p.yaml", "--set", "factr=2"]), &["error: `--set factr=2`: no parameter `factr`", "did you mean `factor`?"]);
-    assert_has(&place.fails(4, &["run", "p.yaml", "--device", "gpu"]), &["error: `gpu` is not a device; it is `cpu` or `cuda:N`"]);
+    assert_has(
+        &place.fails(3, &["run", "p.yaml", "--set", "factr=2"]),
+        &["error: `--set factr=2`: no parameter `factr`", "did you mean `factor`?"],
+    );
+    assert_has(
+        &place.fails(4, &["run", "p.yaml", "--device", "gpu"]),
+        &["error: `gpu` is not a device; it is `cpu` or `cuda:N`"],
+    );
     assert!(!place.path("runs").exists() && !place.store().exists(), "something ran");
 }
 
@@ -325,7 +447,11 @@ fn the_command_line_explains_itself() {
 fn progress_is_told_as_json_lines() {
     let place = Workplace::with(FOUR_STEPS);
     let run = place.run(&["run", "p.yaml", "--progress", "json"]);
-    let events: Vec<Value> = run.stderr.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect();
+    let events: Vec<Value> = run
+        .stderr
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
+        .collect();
     let of = |word: &str| events.iter().filter(|event| event["event"] == word).count();
     assert_eq!((of("run_started"), of("stage_started"), of("stage_finished"), of("run_finished")), (1, 6, 6, 1));
     assert!(of("progress") > 0);
@@ -335,18 +461,30 @@ fn progress_is_told_as_json_lines() {
 #[test]
 fn a_pipeline_is_written_from_a_look_at_the_data() {
     let place = Workplace::new();
-    for (data, target, task, score) in [("wine", "cultivar", "classification, 3 labels", "f1_macro"), ("diabetes", "progression", "regression", "rmse")] {
+    for (data, target, task, score) in [
+        ("wine", "cultivar", "classification, 3 labels", "f1_macro"),
+        ("diabetes", "progression", "regression", "rmse"),
+    ] {
         place.copy_data(&format!("{data}.csv"));
         let written = place.ok(&["init", &format!("data/{data}.csv"), "--target", target]);
         assert_eq!(written, format!("{data}.yaml\nnext: retune run {data}.yaml\n"));
         let file = format!("{data}.yaml");
-        assert_has(&place.text(&file), &[&format!("path: data/{data}.csv\n"), &format!("target: {target}  # {task}"), &format!("metric: {score}")]);
+        assert_has(
+            &place.text(&file),
+            &[&format!("path: data/{data}.csv\n"), &format!("target: {target}  # {task}"), &format!("metric: {score}")],
+        );
         assert_has(&place.ok(&["validate", &file]), &["is valid: 4 stages"]);
         let run = place.ok(&["run", &file]);
         assert_has(&run, &["tuned on ", " test rows"]);
-        assert_has(&place.fails(4, &["init", &format!("data/{data}.csv"), "--target", target]), &[&format!("error: {file} already exists")]);
+        assert_has(
+            &place.fails(4, &["init", &format!("data/{data}.csv"), "--target", target]),
+            &[&format!("error: {file} already exists")],
+        );
     }
-    assert_has(&place.fails(4, &["init", "data/wine.csv", "--target", "cultivars", "--force"]), &["error: data.target: no column `cultivars`; did you mean `cultivar`?"]);
+    assert_has(
+        &place.fails(4, &["init", "data/wine.csv", "--target", "cultivars", "--force"]),
+        &["error: data.target: no column `cultivars`; did you mean `cultivar`?"],
+    );
 }
 
 #[test]
@@ -360,7 +498,10 @@ fn a_bundle_predicts_where_there_is_nothing_else() {
     let rows: Vec<String> = everyone.lines().take(41).map(without_target).collect();
     place.write("rows.csv", rows.join("\n"));
     for file in ["out.csv", "out.parquet", "out.jsonl", "out.arrow"] {
-        assert_eq!(place.ok(&["predict", "model", "--input", "rows.csv", "--output", file]), format!("{file} 40 rows\n"));
+        assert_eq!(
+            place.ok(&["predict", "model", "--input", "rows.csv", "--output", file]),
+            format!("{file} 40 rows\n")
+        );
     }
     assert!(place.read("out.parquet").starts_with(b"PAR1") && place.read("out.arrow").starts_with(b"ARROW1"));
     let csv = place.text("out.csv");
@@ -383,7 +524,10 @@ fn a_bundle_predicts_where_there_is_nothing_else() {
     place.ok(&["predict", "model", "--input", "other.csv", "--output", "other.jsonl"]);
     // Not at all where the output would not be one.
     assert_has(&place.fails(4, &["predict", "model", "--input", "rows.csv", "--output", "out.xlsx"]), &["out.xlsx"]);
-    assert_has(&place.fails(4, &["predict", "nobody", "--input", "rows.csv", "--output", "out.csv"]), &["error: nobody is no model", "help: name the folder `model` of a run"]);
+    assert_has(
+        &place.fails(4, &["predict", "nobody", "--input", "rows.csv", "--output", "out.csv"]),
+        &["error: nobody is no model", "help: name the folder `model` of a run"],
+    );
 }
 
 #[test]
@@ -391,17 +535,29 @@ fn rows_that_do_not_fit_are_refused() {
     let place = Workplace::new();
     let model = FINISHED.path(LATEST);
     let cases = [
-        ("id,age,fixed\np1,30,1\n", "error: the rows lack 2 columns: `income` and `city`\n  help: they have `id`, `age` and `fixed`\n"),
-        ("id,age,incme,fixed,city\np1,30,1,1,Oslo\n", "error: the rows lack 1 column: `income`\n  help: `incme` may be `income`; columns are matched by their names\n"),
+        (
+            "id,age,fixed\np1,30,1\n",
+            "error: the rows lack 2 columns: `income` and `city`\n  help: they have `id`, `age` and `fixed`\n",
+        ),
+        (
+            "id,age,incme,fixed,city\np1,30,1,1,Oslo\n",
+            "error: the rows lack 1 column: `income`\n  help: `incme` may be `income`; columns are matched by their names\n",
+        ),
         (
             "id,age,income,fixed,city\np1,30,much,1,Oslo\n",
             "error: column `income` must be numeric, but holds `much` in row 1\n  help: correct them, or add words that stand for a missing value: `null_values: [much]`\n",
         ),
-        ("id,age,income,fixed,city\np1,30,inf,1,Oslo\n", "error: column `income` is infinite in row 1\n  help: replace infinite values by a number or leave them empty, before retune reads them\n"),
+        (
+            "id,age,income,fixed,city\np1,30,inf,1,Oslo\n",
+            "error: column `income` is infinite in row 1\n  help: replace infinite values by a number or leave them empty, before retune reads them\n",
+        ),
     ];
     for (rows, words) in cases {
         place.write("rows.csv", rows);
-        assert_eq!(place.fails(4, &["predict", model.to_str().unwrap(), "--input", "rows.csv", "--output", "out.csv"]), words);
+        assert_eq!(
+            place.fails(4, &["predict", model.to_str().unwrap(), "--input", "rows.csv", "--output", "out.csv"]),
+            words
+        );
         assert!(!place.path("out.csv").exists());
     }
 }
@@ -411,13 +567,23 @@ fn a_model_is_scored_on_other_rows() {
     let place = Workplace::with("");
     let model = FINISHED.path(LATEST);
     let model = model.to_str().unwrap();
-    assert_has(&place.ok(&["evaluate", model, "--input", "people.csv"]), &["on 150 given rows, with 95 % intervals", "accuracy", "f1_macro"]);
-    let scores: Value = serde_json::from_str(&place.ok(&["evaluate", model, "--input", "people.csv", "--json"])).unwrap();
+    assert_has(
+        &place.ok(&["evaluate", model, "--input", "people.csv"]),
+        &["on 150 given rows, with 95 % intervals", "accuracy", "f1_macro"],
+    );
+    let scores: Value =
+        serde_json::from_str(&place.ok(&["evaluate", model, "--input", "people.csv", "--json"])).unwrap();
     assert!(scores["models"][0]["scores"]["accuracy"]["value"].as_f64().unwrap() > 0.7, "{scores}");
     place.write("rows.csv", "id,age,income,fixed,city\np1,30,1000,1,Oslo\n");
     assert_has(&place.fails(4, &["evaluate", model, "--input", "rows.csv"]), &["error: ", "likes"]);
     place.write("rows.csv", "id,age,income,fixed,city,likes\np1,30,1000,1,Oslo,maybe\n");
-    assert_has(&place.fails(4, &["evaluate", model, "--input", "rows.csv"]), &["error: target `likes` has the label `maybe` in row 1, which no training row has", "help: the labels are `no` and `yes`"]);
+    assert_has(
+        &place.fails(4, &["evaluate", model, "--input", "rows.csv"]),
+        &[
+            "error: target `likes` has the label `maybe` in row 1, which no training row has",
+            "help: the labels are `no` and `yes`",
+        ],
+    );
 }
 
 #[test]
@@ -428,10 +594,14 @@ fn a_required_goal_that_is_missed_is_an_exit_code() {
     for cached in ["0 of 6", "6 of 6"] {
         let run = place.run(&["run", "p.yaml"]);
         assert_eq!(run.code, 6, "{}", run.stderr);
-        assert_has(&run.stderr, &["error: goal missed: log_loss is 0.", "guard rows, at most 0.000000001 was asked for\n"]);
+        assert_has(
+            &run.stderr,
+            &["error: goal missed: log_loss is 0.", "guard rows, at most 0.000000001 was asked for\n"],
+        );
         assert_has(&run.stdout, &["tuned on 30 test rows", &format!("{cached} stages cached")]);
     }
-    let place = Workplace::with(&FOUR_STEPS.replace("{ base: model }", &goal.replace("required: true", "required: false")));
+    let place =
+        Workplace::with(&FOUR_STEPS.replace("{ base: model }", &goal.replace("required: true", "required: false")));
     assert_has(&place.run(&["run", "p.yaml"]).stderr, &[" warning  tuned: goal missed: "]);
 }
 

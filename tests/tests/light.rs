@@ -12,7 +12,9 @@ fn the_command_line_links_neither_libtorch_nor_lightgbm() {
         let output = Command::new("readelf").arg("-d").arg(program(name)).output();
         output.ok().map(|output| String::from_utf8(output.stdout).unwrap())
     };
-    let (Some(light), Some(heavy)) = (needs("retune"), needs("retune-stage")) else { return skip("`readelf` (binutils) is not installed") };
+    let (Some(light), Some(heavy)) = (needs("retune"), needs("retune-stage")) else {
+        return skip("`readelf` (binutils) is not installed");
+    };
     for library in ["libtorch", "libc10", "lightgbm", "libgomp", "libstdc++"] {
         assert!(!light.contains(library), "retune links {library}:\n{light}");
     }

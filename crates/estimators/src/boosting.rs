@@ -54,13 +54,18 @@ pub fn fit(spec: &GradientBoosting, rows: &Design, options: &FitOptions) -> Resu
     let weights = weights.as_deref();
     let (train, validation) = if judges.is_empty() {
         if spec.early_stopping > 0 {
-            info.notes.push("gradient_boosting ran all rounds: there are too few rows to set some aside for early stopping".to_owned());
+            info.notes.push(
+                "gradient_boosting ran all rounds: there are too few rows to set some aside for early stopping"
+                    .to_owned(),
+            );
         }
         (dataset(rows, weights, None, None, &parameters, &threads)?, None)
     } else {
-        let take = |indices: &[usize]| weights.map(|weights| indices.iter().map(|&row| weights[row]).collect::<Vec<_>>());
+        let take =
+            |indices: &[usize]| weights.map(|weights| indices.iter().map(|&row| weights[row]).collect::<Vec<_>>());
         let train = dataset(&rows.take(&learned), take(&learned).as_deref(), None, None, &parameters, &threads)?;
-        let validation = dataset(&rows.take(&judges), take(&judges).as_deref(), None, Some(&train), &parameters, &threads)?;
+        let validation =
+            dataset(&rows.take(&judges), take(&judges).as_deref(), None, Some(&train), &parameters, &threads)?;
         (train, Some(validation))
     };
     let mut training = Training::new(train, validation, &parameters, &threads)?;
@@ -127,7 +132,10 @@ fn boost(
         options.progress.update("rounds", round as u64, Some(rounds as u64));
         let Some(loss) = training.validation_loss(threads)? else { continue };
         if !loss.is_finite() {
-            return Err(StageError::failed(format!("gradient_boosting diverged: the loss after round {round} is {loss}")).help("lower `learning_rate`"));
+            return Err(StageError::failed(format!(
+                "gradient_boosting diverged: the loss after round {round} is {loss}"
+            ))
+            .help("lower `learning_rate`"));
         }
         losses.push(loss);
         if loss < lowest {
@@ -173,14 +181,18 @@ impl FittedBoosting {
     /// Reads what [`FittedBoosting::save`] wrote.
     pub fn load(dir: &LoadDir) -> Result<Self> {
         let card: Card = dir.json("boosting.json")?;
-        let text = String::from_utf8(dir.bytes("model.txt")?).map_err(|_| StageError::failed("model.txt is not UTF-8"))?;
+        let text =
+            String::from_utf8(dir.bytes("model.txt")?).map_err(|_| StageError::failed("model.txt is not UTF-8"))?;
         let booster = Booster::from_text(&text)?;
         let outputs = match card.n_classes {
             Some(n_classes) if n_classes > 2 => n_classes,
             _ => 1,
         };
         if booster.outputs()? != outputs {
-            return Err(StageError::failed(format!("model.txt has {} outputs where boosting.json says {outputs}", booster.outputs()?)));
+            return Err(StageError::failed(format!(
+                "model.txt has {} outputs where boosting.json says {outputs}",
+                booster.outputs()?
+            )));
         }
         Ok(Self { card, booster })
     }

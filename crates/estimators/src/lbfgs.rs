@@ -53,7 +53,11 @@ impl Place {
 }
 
 /// Minimises from `start`.
-pub(crate) fn minimise(objective: &impl Objective, start: Vec<f64>, max_iterations: usize) -> retune_stage::Result<Minimum> {
+pub(crate) fn minimise(
+    objective: &impl Objective,
+    start: Vec<f64>,
+    max_iterations: usize,
+) -> retune_stage::Result<Minimum> {
     let mut place = Place::of(objective, start);
     let mut history = History::default();
     let mut converged = objective.converged(&place.gradient);
@@ -137,7 +141,8 @@ fn search(objective: &impl Objective, from: &Place, direction: &[f64], first: f6
         let place = from.along(objective, direction, length);
         End { length, slope: dot(&place.gradient, direction), place }
     };
-    let too_high = |end: &End| !(end.place.value <= from.value + DECREASE * end.length * slope_at_start);
+    let allowed = |length: f64| from.value + DECREASE * length * slope_at_start;
+    let too_high = |end: &End| end.place.value.is_nan() || end.place.value > allowed(end.length);
     let flat = |end: &End| end.slope.abs() <= CURVATURE * slope_at_start.abs();
     let mut low = End { length: 0.0, slope: slope_at_start, place: from.clone() };
     let mut high: Option<End> = None;

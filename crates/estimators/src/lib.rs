@@ -80,7 +80,9 @@ pub fn fit(estimator: &Estimator, train: &Design, task: &Task, options: &FitOpti
             }
             Ok((FittedModel::Linear(squares.solve(0.0)), info))
         }
-        Estimator::Ridge(spec) => Ok((FittedModel::Linear(linear::LeastSquares::new(train)?.solve(spec.l2)), FitInfo::default())),
+        Estimator::Ridge(spec) => {
+            Ok((FittedModel::Linear(linear::LeastSquares::new(train)?.solve(spec.l2)), FitInfo::default()))
+        }
         Estimator::GradientBoosting(spec) => {
             let (model, info) = boosting::fit(spec, train, options)?;
             Ok((FittedModel::Boosting(model), info))
@@ -103,10 +105,12 @@ fn refuse_unfit(estimator: &Estimator, train: &Design, task: &Task) -> Result<()
     }
     match task {
         Task::Classification { .. } if !estimator.supports(retune_spec::data::TaskKind::Classification) => {
-            Err(StageError::data(format!("{word} predicts values, and the target holds labels")).help("use logistic_regression, gradient_boosting or mlp"))
+            Err(StageError::data(format!("{word} predicts values, and the target holds labels"))
+                .help("use logistic_regression, gradient_boosting or mlp"))
         }
         Task::Regression if !estimator.supports(retune_spec::data::TaskKind::Regression) => {
-            Err(StageError::data(format!("{word} predicts labels, and the target holds values")).help("use ridge, linear_regression, gradient_boosting or mlp"))
+            Err(StageError::data(format!("{word} predicts labels, and the target holds values"))
+                .help("use ridge, linear_regression, gradient_boosting or mlp"))
         }
         _ => Ok(()),
     }
@@ -130,7 +134,10 @@ impl FittedModel {
             Self::Logistic(model) => {
                 let (iterations, converged) = model.search();
                 let end = if converged { "converged after" } else { "not converged after" };
-                format!("a logistic regression of {} features, {end} {iterations} iterations", model.coefficients.ncols())
+                format!(
+                    "a logistic regression of {} features, {end} {iterations} iterations",
+                    model.coefficients.ncols()
+                )
             }
             Self::Boosting(model) => format!("{} rounds of boosted trees", model.rounds()),
             Self::Mlp(model) => format!("a network trained for {} epochs", model.n_epochs()),

@@ -32,7 +32,13 @@ mod api {
             reference: Handle,
             out: *mut Handle,
         ) -> c_int;
-        pub fn LGBM_DatasetSetField(dataset: Handle, name: *const c_char, data: *const c_void, len: c_int, data_type: c_int) -> c_int;
+        pub fn LGBM_DatasetSetField(
+            dataset: Handle,
+            name: *const c_char,
+            data: *const c_void,
+            len: c_int,
+            data_type: c_int,
+        ) -> c_int;
         pub fn LGBM_DatasetFree(dataset: Handle) -> c_int;
         pub fn LGBM_BoosterCreate(train: Handle, parameters: *const c_char, out: *mut Handle) -> c_int;
         pub fn LGBM_BoosterAddValidData(booster: Handle, validation: Handle) -> c_int;
@@ -91,7 +97,12 @@ unsafe impl Send for Dataset {}
 
 impl Dataset {
     /// Bins rows [rows, features], by the bins of `reference` where there is one.
-    pub(crate) fn new(features: ArrayView2<f64>, parameters: &CStr, reference: Option<&Self>, _threads: &Threads) -> Result<Self> {
+    pub(crate) fn new(
+        features: ArrayView2<f64>,
+        parameters: &CStr,
+        reference: Option<&Self>,
+        _threads: &Threads,
+    ) -> Result<Self> {
         let features = features.as_standard_layout();
         let (n_rows, n_columns) = shape(features.view())?;
         let mut handle = ptr::null_mut();
@@ -150,7 +161,12 @@ pub(crate) struct Training {
 }
 
 impl Training {
-    pub(crate) fn new(train: Dataset, validation: Option<Dataset>, parameters: &CStr, _threads: &Threads) -> Result<Self> {
+    pub(crate) fn new(
+        train: Dataset,
+        validation: Option<Dataset>,
+        parameters: &CStr,
+        _threads: &Threads,
+    ) -> Result<Self> {
         let mut handle = ptr::null_mut();
         // SAFETY: both data sets live as long as the booster, which stands before them in the structure.
         check(unsafe { api::LGBM_BoosterCreate(train.0, parameters.as_ptr(), &raw mut handle) })?;
@@ -221,7 +237,15 @@ impl Booster {
         for _ in 0..2 {
             // SAFETY: the buffer has the capacity that is given; what does not fit is not written, only counted.
             check(unsafe {
-                api::LGBM_BoosterSaveModelToString(self.0, 0, iterations, 0, buffer.len() as i64, &raw mut len, buffer.as_mut_ptr().cast())
+                api::LGBM_BoosterSaveModelToString(
+                    self.0,
+                    0,
+                    iterations,
+                    0,
+                    buffer.len() as i64,
+                    &raw mut len,
+                    buffer.as_mut_ptr().cast(),
+                )
             })?;
             let needed = usize::try_from(len).unwrap_or(0);
             if needed <= buffer.len() {
@@ -230,7 +254,8 @@ impl Booster {
             }
             buffer.resize(needed, 0);
         }
-        let text = String::from_utf8(buffer).map_err(|_| StageError::failed("LightGBM wrote a model that is not UTF-8"))?;
+        let text =
+            String::from_utf8(buffer).map_err(|_| StageError::failed("LightGBM wrote a model that is not UTF-8"))?;
         Ok(without_parameters(&text))
     }
 
@@ -267,7 +292,10 @@ impl Booster {
         let n_outputs = self.outputs()?;
         let expected = self.features()?;
         if features.ncols() != expected {
-            return Err(StageError::data(format!("the rows have {} features, but the trees were grown on {expected}", features.ncols())));
+            return Err(StageError::data(format!(
+                "the rows have {} features, but the trees were grown on {expected}",
+                features.ncols()
+            )));
         }
         let mut predictions = Array2::zeros((features.nrows(), n_outputs));
         if predictions.is_empty() {
@@ -295,7 +323,10 @@ impl Booster {
             )
         })?;
         if usize::try_from(len).ok() != Some(predictions.len()) {
-            return Err(StageError::failed(format!("LightGBM gave {len} predictions where {} were expected", predictions.len())));
+            return Err(StageError::failed(format!(
+                "LightGBM gave {len} predictions where {} were expected",
+                predictions.len()
+            )));
         }
         Ok(predictions)
     }
@@ -323,7 +354,9 @@ impl Threads {
         silence();
         let count = count.max(1);
         let in_use = IN_USE.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut in_use = FREED.wait_while(in_use, |(current, users)| *users > 0 && *current != count).unwrap_or_else(PoisonError::into_inner);
+        let mut in_use = FREED
+            .wait_while(in_use, |(current, users)| *users > 0 && *current != count)
+            .unwrap_or_else(PoisonError::into_inner);
         *in_use = (count, in_use.1 + 1);
         Self { count }
     }

@@ -12,7 +12,7 @@ use retune_metrics::Prediction;
 use retune_stage::{Design, LoadDir, Result, SaveDir, StageError};
 use serde::{Deserialize, Serialize};
 
-use crate::rows::{check_finite, moments, row_weights, values};
+use crate::rows::{check_finite, check_width, moments, row_weights, values};
 
 /// Rows that are reduced by one thread; at least so many for every column.
 const BLOCK: usize = 1024;
@@ -30,6 +30,7 @@ pub struct FittedLinear {
 impl FittedLinear {
     /// The values of rows [rows, features].
     pub fn predict(&self, features: ArrayView2<f64>) -> Result<Prediction> {
+        check_width(features, self.coefficients.len())?;
         let coefficients = Array1::from(self.coefficients.clone());
         Ok(Prediction::Values((features.dot(&coefficients) + self.intercept).to_vec()))
     }
@@ -71,12 +72,17 @@ impl LeastSquares {
 
         let n_features = rows.features.ncols();
         let cell = |row: usize, column: usize| {
-            let value = if column < n_features { rows.features[[row, column]] - center[column] } else { target[row] - target_center };
+            let value = if column < n_features {
+                rows.features[[row, column]] - center[column]
+            } else {
+                target[row] - target_center
+            };
             weight(row).sqrt() * value
         };
         let triangle = triangle(target.len(), n_features + 1, &cell);
         let rank = triangle.nrows();
-        let svd = Svd::new_thin(triangle.get(.., ..n_features)).map_err(|error| StageError::failed(format!("the singular values of the columns: {error:?}")))?;
+        let svd = Svd::new_thin(triangle.get(.., ..n_features))
+            .map_err(|error| StageError::failed(format!("the singular values of the columns: {error:?}")))?;
         let singular: Vec<f64> = svd.S().column_vector().iter().copied().collect();
         let project = |vector: usize| (0..rank).map(|row| svd.U()[(row, vector)] * triangle[(row, n_features)]).sum();
         let projections = (0..singular.len()).map(project).collect();
@@ -96,7 +102,9 @@ impl LeastSquares {
             if singular > self.negligible { projection * singular / (singular * singular + l2) } else { 0.0 }
         };
         let shares: Vec<f64> = self.singular.iter().zip(&self.projections).map(shrunk).collect();
-        let coefficient = |feature: usize| shares.iter().enumerate().map(|(vector, share)| self.directions[(feature, vector)] * share).sum::<f64>();
+        let coefficient = |feature: usize| {
+            shares.iter().enumerate().map(|(vector, share)| self.directions[(feature, vector)] * share).sum::<f64>()
+        };
         let coefficients: Vec<f64> = (0..self.center.len()).map(coefficient).collect();
         let offset: f64 = coefficients.iter().zip(&self.center).map(|(coefficient, center)| coefficient * center).sum();
         FittedLinear { coefficients, intercept: self.target_center - offset }
@@ -111,19 +119,19 @@ fn triangle(n_rows: usize, n_columns: usize, cell: &(impl Fn(usize, usize) -> f6
         .map(|number| {
             let first = number * block;
             let rows = block.min(n_rows - first);
-            reduce(Mat::from_fn(rows, n_columns, |row, column| cell(first + row, column)))
+            reduce(&Mat::from_fn(rows, n_columns, |row, column| cell(first + row, column)))
         })
         .collect();
     let mut triangles = triangles.into_iter();
     let first = triangles.next().unwrap_or_else(|| Mat::zeros(0, n_columns));
     triangles.fold(first, |above, below| {
         let n_above = above.nrows();
-        reduce(Mat::from_fn(n_above + below.nrows(), n_columns, |row, column| {
+        reduce(&Mat::from_fn(n_above + below.nrows(), n_columns, |row, column| {
             if row < n_above { above[(row, column)] } else { below[(row - n_above, column)] }
         }))
     })
 }
 
-fn reduce(rows: Mat<f64>) -> Mat<f64> {
+fn reduce(rows: &Mat<f64>) -> Mat<f64> {
     Qr::new(rows.as_ref()).thin_R().to_owned()
 }

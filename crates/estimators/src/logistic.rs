@@ -14,7 +14,7 @@ use retune_stage::{Design, LoadDir, Progress, Result, SaveDir, StageError};
 use serde::{Deserialize, Serialize};
 
 use crate::lbfgs::{Objective, minimise};
-use crate::rows::{check_finite, class_weights, codes, moments, row_weights};
+use crate::rows::{check_finite, check_width, class_weights, codes, moments, row_weights};
 use crate::{FitInfo, FitOptions};
 
 /// Rows of a tile, which stays in the cache between the two products.
@@ -61,23 +61,29 @@ pub fn fit_from(
     codes.iter().for_each(|&code| counts[code as usize] += 1);
     let seen: Vec<u32> = (0..n_classes as u32).filter(|&code| counts[code as usize] > 0).collect();
     if seen.len() < 2 {
-        return Err(StageError::data("all training rows have the same label").help("a model needs rows of two labels at least"));
+        return Err(
+            StageError::data("all training rows have the same label").help("a model needs rows of two labels at least")
+        );
     }
     let weights = row_weights(rows, class_weights(spec.class_weight, rows)?.as_deref())?;
     let loss = Loss::new(spec, rows, codes, &seen, weights, options.progress);
-    let point = match start.filter(|start| start.card.seen == seen && start.coefficients.ncols() == rows.features.ncols()) {
-        Some(start) => loss.point(start.coefficients.view(), start.intercepts.view()),
-        None => vec![0.0; loss.outputs * (rows.features.ncols() + 1)],
-    };
+    let point =
+        match start.filter(|start| start.card.seen == seen && start.coefficients.ncols() == rows.features.ncols()) {
+            Some(start) => loss.point(start.coefficients.view(), start.intercepts.view()),
+            None => vec![0.0; loss.outputs * (rows.features.ncols() + 1)],
+        };
     let minimum = minimise(&loss, point, spec.max_iterations)?;
     let (coefficients, intercepts) = loss.parameters(&minimum.point);
     if !minimum.value.is_finite() || coefficients.iter().chain(&intercepts).any(|value| !value.is_finite()) {
-        return Err(StageError::failed("the logistic regression diverged: its loss is not finite").help("scale the columns: `standard_scale`"));
+        return Err(StageError::failed("the logistic regression diverged: its loss is not finite")
+            .help("scale the columns: `standard_scale`"));
     }
     let mut info = FitInfo::default();
     if !minimum.converged {
         let limit = spec.max_iterations;
-        info.notes.push(format!("logistic_regression did not converge in {limit} iterations; raise `max_iterations`, `tolerance` or `l2`"));
+        info.notes.push(format!(
+            "logistic_regression did not converge in {limit} iterations; raise `max_iterations`, `tolerance` or `l2`"
+        ));
     }
     let card = Card { n_classes, seen, iterations: minimum.iterations, converged: minimum.converged };
     Ok((FittedLogistic { coefficients, intercepts, card }, info))
@@ -86,6 +92,7 @@ pub fn fit_from(
 impl FittedLogistic {
     /// The labels' probabilities of rows [rows, features].
     pub fn predict(&self, features: ArrayView2<f64>) -> Result<Prediction> {
+        check_width(features, self.coefficients.ncols())?;
         let mut probabilities = Array2::zeros((features.nrows(), self.card.n_classes));
         let blocks = probabilities.axis_chunks_iter_mut(Axis(0), TILE).into_par_iter();
         blocks.zip(features.axis_chunks_iter(Axis(0), TILE)).for_each(|(mut probabilities, features)| {
@@ -122,7 +129,10 @@ impl FittedLogistic {
     pub fn save(&self, dir: &SaveDir) -> Result<()> {
         dir.json("logistic.json", &self.card)?;
         let intercepts = self.intercepts.view().insert_axis(Axis(1));
-        dir.matrices("coefficients.safetensors", &[("coefficients", self.coefficients.view()), ("intercepts", intercepts)])
+        dir.matrices(
+            "coefficients.safetensors",
+            &[("coefficients", self.coefficients.view()), ("intercepts", intercepts)],
+        )
     }
 
     /// Reads what [`FittedLogistic::save`] wrote.
@@ -135,7 +145,9 @@ impl FittedLogistic {
             (Some(coefficients), Some(intercepts)) if intercepts.ncols() == 1 => {
                 Ok(Self { coefficients, intercepts: intercepts.column(0).to_owned(), card })
             }
-            _ => Err(StageError::failed("coefficients.safetensors does not hold the coefficients that logistic.json names")),
+            _ => Err(StageError::failed(
+                "coefficients.safetensors does not hold the coefficients that logistic.json names",
+            )),
         }
     }
 }
@@ -173,7 +185,8 @@ impl<'a> Loss<'a> {
         let curvature = (n_seen - 1.0) / (n_seen * n_seen);
         let diagonal = |variance: f64| variance + spec.l2 / (total_weight * curvature);
         // A constant column without a penalty tells nothing: its coefficient stays 0.
-        let scale = variance.mapv(|variance| if diagonal(variance) > 0.0 { 1.0 / diagonal(variance).sqrt() } else { 0.0 });
+        let scale =
+            variance.mapv(|variance| if diagonal(variance) > 0.0 { 1.0 / diagonal(variance).sqrt() } else { 0.0 });
         Self {
             features: rows.features.view(),
             classes: codes.iter().map(|&code| position[code as usize]).collect(),
@@ -205,14 +218,20 @@ impl<'a> Loss<'a> {
     /// The inverse of [`Loss::parameters`].
     fn point(&self, coefficients: ArrayView2<f64>, intercepts: ArrayView1<f64>) -> Vec<f64> {
         let searched = |(row, intercept): (ArrayView1<'_, f64>, &f64)| {
-            let scaled = row.iter().zip(&self.scale).map(|(value, &scale)| if scale > 0.0 { value / scale } else { 0.0 });
+            let scaled =
+                row.iter().zip(&self.scale).map(|(value, &scale)| if scale > 0.0 { value / scale } else { 0.0 });
             scaled.chain([intercept + row.dot(&self.center)]).collect::<Vec<_>>()
         };
         coefficients.rows().into_iter().zip(intercepts).flat_map(searched).collect()
     }
 
     /// The summed loss of some rows and its gradient by coefficients and intercepts.
-    fn block(&self, rows: std::ops::Range<usize>, coefficients: &Array2<f64>, intercepts: &Array1<f64>) -> (f64, Array2<f64>, Array1<f64>) {
+    fn block(
+        &self,
+        rows: std::ops::Range<usize>,
+        coefficients: &Array2<f64>,
+        intercepts: &Array1<f64>,
+    ) -> (f64, Array2<f64>, Array1<f64>) {
         let mut loss = 0.0;
         let mut by_coefficients = Array2::zeros(coefficients.raw_dim());
         let mut by_intercepts = Array1::zeros(self.outputs);
@@ -255,7 +274,9 @@ impl Objective for Loss<'_> {
         for (output, gradient) in gradient.chunks_exact_mut(n_features + 1).enumerate() {
             let by_intercept = by_intercepts[output];
             for (feature, gradient) in gradient[..n_features].iter_mut().enumerate() {
-                *gradient = self.scale[feature] * (by_coefficients[[output, feature]] - self.center[feature] * by_intercept) / self.total_weight;
+                *gradient = self.scale[feature]
+                    * (by_coefficients[[output, feature]] - self.center[feature] * by_intercept)
+                    / self.total_weight;
             }
             gradient[n_features] = by_intercept / self.total_weight;
         }
@@ -272,7 +293,8 @@ impl Objective for Loss<'_> {
                 let searched = if self.scale[feature] > 0.0 { gradient[feature] / self.scale[feature] } else { 0.0 };
                 searched + self.center[feature] * by_intercept
             };
-            by_intercept.abs() <= self.tolerance && (0..n_features).all(|feature| by_coefficient(feature).abs() <= self.tolerance)
+            by_intercept.abs() <= self.tolerance
+                && (0..n_features).all(|feature| by_coefficient(feature).abs() <= self.tolerance)
         })
     }
 
@@ -282,7 +304,12 @@ impl Objective for Loss<'_> {
 }
 
 /// Scores [rows, outputs] of rows.
-fn score(features: ArrayView2<f64>, coefficients: ArrayView2<f64>, intercepts: ArrayView1<f64>, mut scores: ArrayViewMut2<f64>) {
+fn score(
+    features: ArrayView2<f64>,
+    coefficients: ArrayView2<f64>,
+    intercepts: ArrayView1<f64>,
+    mut scores: ArrayViewMut2<f64>,
+) {
     scores.assign(&intercepts);
     general_mat_mul(1.0, &features, &coefficients.t(), 1.0, &mut scores);
 }

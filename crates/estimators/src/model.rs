@@ -7,7 +7,9 @@ use std::sync::Arc;
 use polars::prelude::{Column, DataFrame};
 use retune_metrics::Prediction;
 use retune_spec::Estimator;
-use retune_stage::{Design, Field, Fitted, Kind, LoadDir, Result, Role, Rows, SaveDir, Schema, StageError, Table, Task};
+use retune_stage::{
+    Design, Field, Fitted, Kind, LoadDir, Result, Role, Rows, SaveDir, Schema, StageError, Table, Task,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::{FitInfo, FitOptions, FittedModel};
@@ -73,17 +75,29 @@ impl Model {
 
     /// The rows with the model's features in the order of its training.
     pub fn bind<'a>(&self, rows: &'a Design) -> Result<Cow<'a, Design>> {
-        let same = rows.names.len() == self.input.fields.len() && self.input.fields.iter().zip(&rows.names).all(|(field, name)| field.name == *name);
+        let same = rows.names.len() == self.input.fields.len()
+            && self.input.fields.iter().zip(&rows.names).all(|(field, name)| field.name == *name);
         if same {
             return Ok(Cow::Borrowed(rows));
         }
         let position = |field: &Field| rows.names.iter().position(|name| *name == field.name);
         let positions: Vec<Option<usize>> = self.input.fields.iter().map(position).collect();
-        let missing: Vec<String> = self.input.fields.iter().zip(&positions).filter(|(_, position)| position.is_none()).map(|(field, _)| format!("`{}`", field.name)).collect();
+        let missing: Vec<String> = self
+            .input
+            .fields
+            .iter()
+            .zip(&positions)
+            .filter(|(_, position)| position.is_none())
+            .map(|(field, _)| format!("`{}`", field.name))
+            .collect();
         if !missing.is_empty() {
             let word = if missing.len() == 1 { "feature" } else { "features" };
-            return Err(StageError::data(format!("the model needs {} {word} that the rows do not have: {}", missing.len(), missing.join(", ")))
-                .help("take the rows through the same stages as the training rows"));
+            return Err(StageError::data(format!(
+                "the model needs {} {word} that the rows do not have: {}",
+                missing.len(),
+                missing.join(", ")
+            ))
+            .help("take the rows through the same stages as the training rows"));
         }
         let positions: Vec<usize> = positions.into_iter().flatten().collect();
         Ok(Cow::Owned(Design {
@@ -101,7 +115,11 @@ impl Model {
         if let Rows::Table(table) = rows {
             for field in table.schema().fields.iter().filter(|field| matches!(field.role, Role::RowNumber | Role::Id)) {
                 if self.output.field(&field.name).is_some() {
-                    return Err(StageError::data(format!("the id column `{}` is named as a column of the predictions", field.name)).help("rename it"));
+                    return Err(StageError::data(format!(
+                        "the id column `{}` is named as a column of the predictions",
+                        field.name
+                    ))
+                    .help("rename it"));
                 }
                 fields.push(field.clone());
                 columns.push(table.column(&field.name)?.clone());
@@ -117,8 +135,13 @@ impl Model {
         match (prediction, &self.task) {
             (Prediction::Probabilities(probabilities), Task::Classification { labels }) => {
                 let names: Vec<&str> = prediction.labels().iter().map(|&code| labels[code as usize].as_str()).collect();
-                let probability = |(label, column): (&String, ndarray::ArrayView1<f64>)| Column::new(format!("probability_{label}").into(), column.to_vec());
-                [Column::new(PREDICTION.into(), names)].into_iter().chain(labels.iter().zip(probabilities.columns()).map(probability)).collect()
+                let probability = |(label, column): (&String, ndarray::ArrayView1<f64>)| {
+                    Column::new(format!("probability_{label}").into(), column.to_vec())
+                };
+                [Column::new(PREDICTION.into(), names)]
+                    .into_iter()
+                    .chain(labels.iter().zip(probabilities.columns()).map(probability))
+                    .collect()
             }
             (Prediction::Values(values), _) => vec![Column::new(PREDICTION.into(), values)],
             (Prediction::Probabilities(_), Task::Regression) => Vec::new(),
@@ -155,7 +178,8 @@ impl Fitted for Model {
     }
 
     fn save(&self, dir: &SaveDir) -> Result<()> {
-        let card = Card { estimator: self.estimator.clone(), task: self.task.clone(), features: self.input.fields.clone() };
+        let card =
+            Card { estimator: self.estimator.clone(), task: self.task.clone(), features: self.input.fields.clone() };
         dir.json("model.json", &card)?;
         self.fitted.save(&dir.child("fitted"))
     }

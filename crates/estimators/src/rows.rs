@@ -21,6 +21,16 @@ pub(crate) fn check_finite(rows: &Design) -> Result<()> {
         .help("add `impute` or `clip_outliers` before this stage"))
 }
 
+/// Fails where rows to predict have more or fewer features than the training rows.
+pub(crate) fn check_width(features: ArrayView2<f64>, expected: usize) -> Result<()> {
+    match features.ncols() {
+        width if width == expected => Ok(()),
+        width => {
+            Err(StageError::data(format!("the rows have {width} features, but the model was trained on {expected}")))
+        }
+    }
+}
+
 /// The label codes and how many labels there are. Fails for values.
 pub(crate) fn codes(rows: &Design) -> Result<(&[u32], usize)> {
     match rows.target()? {
@@ -39,7 +49,9 @@ pub(crate) fn values(rows: &Design) -> Result<&[f64]> {
 
 /// The weight of each label where labels are balanced: the weight of all rows / (labels * weight of the label's rows), over the labels that occur.
 pub(crate) fn class_weights(weighting: ClassWeight, rows: &Design) -> Result<Option<Vec<f64>>> {
-    let (ClassWeight::Balanced, Target::Classes { codes, n_classes }) = (weighting, rows.target()?) else { return Ok(None) };
+    let (ClassWeight::Balanced, Target::Classes { codes, n_classes }) = (weighting, rows.target()?) else {
+        return Ok(None);
+    };
     let mut sums = vec![0.0; *n_classes];
     for (row, &code) in codes.iter().enumerate() {
         sums[code as usize] += rows.weights.as_ref().map_or(1.0, |weights| weights[row]);
@@ -61,7 +73,11 @@ pub(crate) fn row_weights(rows: &Design, class_weights: Option<&[f64]>) -> Resul
         weights.iter_mut().zip(codes).for_each(|(weight, &code)| *weight *= class_weights[code as usize]);
     }
     let usable = weights.iter().all(|weight| weight.is_finite() && *weight >= 0.0) && weights.iter().sum::<f64>() > 0.0;
-    if usable { Ok(Some(weights)) } else { Err(StageError::data("the sample weights are not all finite and at least zero, with one above zero")) }
+    if usable {
+        Ok(Some(weights))
+    } else {
+        Err(StageError::data("the sample weights are not all finite and at least zero, with one above zero"))
+    }
 }
 
 /// Splits rows into nine tenths to train on and a tenth to judge by, of each label alike. Rows too few for that are all trained on.
@@ -101,12 +117,19 @@ pub(crate) fn moments(features: ArrayView2<f64>, weights: Option<&[f64]>) -> (Ar
     (center, variance)
 }
 
-fn sum_of_rows(features: ArrayView2<f64>, weights: Option<&[f64]>, term: impl Fn(usize, f64) -> f64 + Sync) -> Array1<f64> {
+fn sum_of_rows(
+    features: ArrayView2<f64>,
+    weights: Option<&[f64]>,
+    term: impl Fn(usize, f64) -> f64 + Sync,
+) -> Array1<f64> {
     let block_sum = |(block, rows): (usize, ArrayView2<f64>)| {
         let mut sum = Array1::zeros(features.ncols());
         for (row, values) in rows.rows().into_iter().enumerate() {
             let weight = weights.map_or(1.0, |weights| weights[block * MOMENT_ROWS + row]);
-            sum.iter_mut().zip(values).enumerate().for_each(|(column, (sum, &value))| *sum += weight * term(column, value));
+            sum.iter_mut()
+                .zip(values)
+                .enumerate()
+                .for_each(|(column, (sum, &value))| *sum += weight * term(column, value));
         }
         sum
     };

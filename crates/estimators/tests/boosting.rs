@@ -45,7 +45,10 @@ fn predictions_are_those_of_lightgbm() {
             ..spec("{}")
         };
         let target = match case["n_classes"].as_u64() {
-            Some(n_classes) => Target::Classes { codes: serde_json::from_value(case["target"].clone()).unwrap(), n_classes: n_classes as usize },
+            Some(n_classes) => Target::Classes {
+                codes: serde_json::from_value(case["target"].clone()).unwrap(),
+                n_classes: n_classes as usize,
+            },
             None => Target::Values(serde_json::from_value(case["target"].clone()).unwrap()),
         };
         let weights: Option<Vec<f64>> = serde_json::from_value(case["weights"].clone()).unwrap();
@@ -56,7 +59,9 @@ fn predictions_are_those_of_lightgbm() {
             let theirs = matrix(&case["predictions"]);
             let ours = match model.predict(rows.features.slice(ndarray::s![..50, ..])).unwrap() {
                 Prediction::Values(values) => values,
-                Prediction::Probabilities(probabilities) if probabilities.ncols() == 2 => probabilities.column(1).to_vec(),
+                Prediction::Probabilities(probabilities) if probabilities.ncols() == 2 => {
+                    probabilities.column(1).to_vec()
+                }
                 Prediction::Probabilities(probabilities) => probabilities.into_raw_vec_and_offset().0,
             };
             assert_eq!(ours.len(), theirs.len(), "{name}");
@@ -75,7 +80,9 @@ fn noisy(n_rows: usize, seed: u64) -> Design {
         (state >> 40) as f64 / (1 << 24) as f64
     };
     let features = Array2::from_shape_simple_fn((n_rows, 4), &mut next);
-    let code = |row: ndarray::ArrayView1<f64>| if next() < 0.2 { (3.0 * next()) as u32 } else { (1.5 * (row[0] + row[1])) as u32 };
+    let code = |row: ndarray::ArrayView1<f64>| {
+        if next() < 0.2 { (3.0 * next()) as u32 } else { (1.5 * (row[0] + row[1])) as u32 }
+    };
     let codes = features.rows().into_iter().map(code).collect();
     Design { features, names: names(4), target: Some(Target::Classes { codes, n_classes: 3 }), weights: None }
 }
@@ -83,7 +90,8 @@ fn noisy(n_rows: usize, seed: u64) -> Design {
 fn loss(model: &boosting::FittedBoosting, rows: &Design) -> f64 {
     let Some(Target::Classes { codes, .. }) = &rows.target else { panic!() };
     let Prediction::Probabilities(probabilities) = model.predict(rows.features.view()).unwrap() else { panic!() };
-    codes.iter().zip(probabilities.rows()).map(|(&code, row)| -row[code as usize].ln()).sum::<f64>() / codes.len() as f64
+    codes.iter().zip(probabilities.rows()).map(|(&code, row)| -row[code as usize].ln()).sum::<f64>()
+        / codes.len() as f64
 }
 
 /// What is saved, as text: the same trees have the same bytes.
@@ -106,9 +114,15 @@ fn early_stopping_keeps_fewer_rounds_that_predict_better() {
     let all = spec(r#"{"trees": 200, "learning_rate": 0.2}"#);
     let (all_rounds, info) = boosting::fit(&all, &rows, &options(1, 1)).unwrap();
     assert_eq!(info.rounds, Some(200));
-    let (stopped, info) = boosting::fit(&GradientBoosting { early_stopping: 10, ..all }, &rows, &options(1, 1)).unwrap();
+    let (stopped, info) =
+        boosting::fit(&GradientBoosting { early_stopping: 10, ..all }, &rows, &options(1, 1)).unwrap();
     assert!(info.rounds.unwrap() < 60, "{:?}", info.rounds);
-    assert!(loss(&stopped, &test) < loss(&all_rounds, &test) - 0.1, "{} {}", loss(&stopped, &test), loss(&all_rounds, &test));
+    assert!(
+        loss(&stopped, &test) < loss(&all_rounds, &test) - 0.1,
+        "{} {}",
+        loss(&stopped, &test),
+        loss(&all_rounds, &test)
+    );
 }
 
 #[test]
@@ -151,7 +165,11 @@ fn further_trees_add_to_the_base() {
     assert_eq!(tuned.rounds(), 5 + curve.best);
     // The losses that LightGBM saw are those of the models before and after, so that trees were added to the base's and nothing else.
     assert!((curve.base - loss(&base, &validation)).abs() < 1e-6, "{curve:?} {}", loss(&base, &validation));
-    assert!((curve.validation[curve.best - 1] - loss(&tuned, &validation)).abs() < 1e-6, "{curve:?} {}", loss(&tuned, &validation));
+    assert!(
+        (curve.validation[curve.best - 1] - loss(&tuned, &validation)).abs() < 1e-6,
+        "{curve:?} {}",
+        loss(&tuned, &validation)
+    );
     assert!(loss(&tuned, &test) < loss(&base, &test) - 0.05);
     let (_folder, artifact) = saved(&tuned);
     let loaded = boosting::FittedBoosting::load(&LoadDir::new(&artifact)).unwrap();
@@ -179,7 +197,9 @@ fn balanced_labels_find_the_rare_one() {
     rows.features.fill(1.0);
     rows.target = Some(Target::Classes { codes: (0..600).map(|row| u32::from(row % 10 != 0)).collect(), n_classes: 2 });
     for (class_weight, expected) in [(ClassWeight::None, 0.1), (ClassWeight::Balanced, 0.5)] {
-        let (model, _) = boosting::fit(&GradientBoosting { class_weight, ..spec(r#"{"trees": 3}"#) }, &rows, &options(1, 1)).unwrap();
+        let (model, _) =
+            boosting::fit(&GradientBoosting { class_weight, ..spec(r#"{"trees": 3}"#) }, &rows, &options(1, 1))
+                .unwrap();
         let Prediction::Probabilities(probabilities) = model.predict(rows.features.view()).unwrap() else { panic!() };
         assert!((probabilities[[0, 0]] - expected).abs() < 1e-6, "{class_weight:?}: {}", probabilities[[0, 0]]);
     }
@@ -201,7 +221,9 @@ impl Progress for Impatient {
 #[test]
 fn training_stops_when_asked() {
     let progress = Impatient(0.into());
-    let error = boosting::fit(&spec("{}"), &noisy(500, 12), &FitOptions { progress: &progress, ..options(1, 1) }).err().unwrap();
+    let error = boosting::fit(&spec("{}"), &noisy(500, 12), &FitOptions { progress: &progress, ..options(1, 1) })
+        .err()
+        .unwrap();
     assert_eq!(error.message, "stopped");
     assert_eq!(progress.0.into_inner(), 3);
 }

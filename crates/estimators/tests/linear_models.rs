@@ -30,11 +30,19 @@ fn matrix(value: &Value) -> Array2<f64> {
 fn design(case: &Value) -> Design {
     let features = matrix(&case["features"]);
     let target = match case["n_classes"].as_u64() {
-        Some(n_classes) => Target::Classes { codes: serde_json::from_value(case["target"].clone()).unwrap(), n_classes: n_classes as usize },
+        Some(n_classes) => Target::Classes {
+            codes: serde_json::from_value(case["target"].clone()).unwrap(),
+            n_classes: n_classes as usize,
+        },
         None => Target::Values(numbers(&case["target"])),
     };
     let weights = (!case["weights"].is_null()).then(|| numbers(&case["weights"]));
-    Design { names: (0..features.ncols()).map(|column| format!("x{column}")).collect(), features, target: Some(target), weights }
+    Design {
+        names: (0..features.ncols()).map(|column| format!("x{column}")).collect(),
+        features,
+        target: Some(target),
+        weights,
+    }
 }
 
 fn task(case: &Value) -> Task {
@@ -75,7 +83,9 @@ fn logistic_regression_finds_the_optimum_of_scikit_learn() {
         assert_eq!(model.coefficients.dim(), theirs.dim(), "{name}");
         assert_close(name, &model.coefficients, theirs.as_slice().unwrap(), 1e-6);
         assert_close(name, &model.intercepts, &numbers(&case["intercepts"]), 1e-6);
-        let Prediction::Probabilities(ours) = model.predict(rows.features.slice(s![..10, ..])).unwrap() else { panic!() };
+        let Prediction::Probabilities(ours) = model.predict(rows.features.slice(s![..10, ..])).unwrap() else {
+            panic!()
+        };
         assert_close(name, &ours, matrix(&case["probabilities"]).as_slice().unwrap(), 1e-6);
     }
 }
@@ -87,7 +97,8 @@ fn a_warm_start_ends_at_the_same_optimum_sooner() {
         let name = case["name"].as_str().unwrap();
         let (rows, spec) = (design(&case), spec(&case));
         let (cold, _) = logistic::fit(&spec, &rows, &options()).unwrap();
-        let (near, _) = logistic::fit(&LogisticRegression { l2: spec.l2 * 1.05, ..spec.clone() }, &rows, &options()).unwrap();
+        let (near, _) =
+            logistic::fit(&LogisticRegression { l2: spec.l2 * 1.05, ..spec.clone() }, &rows, &options()).unwrap();
         let (warm, _) = logistic::fit_from(&spec, &rows, &options(), Some(&near)).unwrap();
         assert_close(name, &warm.coefficients, cold.coefficients.as_slice().unwrap(), 1e-5);
         cold_iterations += cold.search().0;
@@ -124,7 +135,9 @@ fn many(n_rows: usize, n_features: usize, n_classes: usize) -> Design {
         (state >> 40) as f64 / (1 << 24) as f64 - 0.5
     };
     let features = Array2::from_shape_simple_fn((n_rows, n_features), &mut next);
-    let class = |row: ndarray::ArrayView1<f64>| ((row[0] + 0.5 + 0.3 * next()) * n_classes as f64).clamp(0.0, n_classes as f64 - 1.0) as u32;
+    let class = |row: ndarray::ArrayView1<f64>| {
+        ((row[0] + 0.5 + 0.3 * next()) * n_classes as f64).clamp(0.0, n_classes as f64 - 1.0) as u32
+    };
     let codes = features.rows().into_iter().map(class).collect();
     let names = (0..n_features).map(|column| format!("x{column}")).collect();
     Design { features, names, target: Some(Target::Classes { codes, n_classes }), weights: None }
@@ -167,7 +180,10 @@ fn what_did_not_converge_is_a_note() {
     let spec = LogisticRegression { max_iterations: 2, ..serde_json::from_str("{}").unwrap() };
     let (model, info) = logistic::fit(&spec, &many(500, 5, 3), &options()).unwrap();
     assert_eq!(model.search(), (2, false));
-    assert_eq!(info.notes, ["logistic_regression did not converge in 2 iterations; raise `max_iterations`, `tolerance` or `l2`"]);
+    assert_eq!(
+        info.notes,
+        ["logistic_regression did not converge in 2 iterations; raise `max_iterations`, `tolerance` or `l2`"]
+    );
 }
 
 #[test]
@@ -202,11 +218,25 @@ fn mistakes_are_named() {
         (logistic(), with(f64::NAN), &labels, "column `x1` holds NaN in row 5 of 50"),
         (trees(), with(f64::INFINITY), &labels, "column `x1` holds inf in row 5 of 50"),
         (logistic(), one_label, &labels, "all training rows have the same label"),
-        (logistic(), no_weight, &labels, "the sample weights are not all finite and at least zero, with one above zero"),
+        (
+            logistic(),
+            no_weight,
+            &labels,
+            "the sample weights are not all finite and at least zero, with one above zero",
+        ),
         (logistic(), rows.take(&[]), &labels, "logistic_regression was given no training row"),
         (ridge(), rows.clone(), &labels, "ridge predicts values, and the target holds labels"),
-        (logistic(), rows.clone(), &Task::Regression, "logistic_regression predicts labels, and the target holds values"),
+        (
+            logistic(),
+            rows.clone(),
+            &Task::Regression,
+            "logistic_regression predicts labels, and the target holds values",
+        ),
     ] {
         assert_eq!(fit(&estimator, &rows, task, &options()).err().unwrap().message, message);
     }
+
+    let (model, _) = fit(&logistic(), &rows, &labels, &options()).unwrap();
+    let error = model.predict(rows.features.slice(s![.., ..2])).err().unwrap();
+    assert_eq!(error.message, "the rows have 2 features, but the model was trained on 3");
 }

@@ -60,7 +60,10 @@ fn every_family_learns_stores_and_finds_its_columns_by_name() {
             assert_eq!(model.predict(&moved).unwrap(), prediction, "{task} {word}");
             moved.names = ["x3", "x9", "x0", "x7", "x8"].map(String::from).to_vec();
             let error = model.predict(&moved).unwrap_err();
-            assert_eq!(error.message, "the model needs 2 features that the rows do not have: `x1`, `x2`", "{task} {word}");
+            assert_eq!(
+                error.message, "the model needs 2 features that the rows do not have: `x1`, `x2`",
+                "{task} {word}"
+            );
         }
     }
 }
@@ -69,7 +72,9 @@ fn every_family_learns_stores_and_finds_its_columns_by_name() {
 fn score(target: &Target, prediction: &Prediction) -> f64 {
     use retune_metrics::{Truth, score};
     match target {
-        Target::Classes { codes, n_classes } => score(retune_spec::Metric::Accuracy, &Truth::Classes { codes, n_classes: *n_classes }, prediction),
+        Target::Classes { codes, n_classes } => {
+            score(retune_spec::Metric::Accuracy, &Truth::Classes { codes, n_classes: *n_classes }, prediction)
+        }
         Target::Values(values) => score(retune_spec::Metric::R2, &Truth::Values(values), prediction),
     }
     .unwrap()
@@ -103,5 +108,8 @@ fn an_id_named_as_a_prediction_is_refused() {
     let field = Field { name: "prediction".into(), role: Role::Id, kind: Kind::Numeric, source: None };
     let rows = Rows::Table(table.replace(&[], vec![(field, Column::new("prediction".into(), vec![1.0; 30]))]).unwrap());
     let (model, _) = Model::fit(&families("classification")[0], &rows, &options()).unwrap();
-    assert_eq!(model.apply(rows).err().unwrap().message, "the id column `prediction` is named as a column of the predictions");
+    assert_eq!(
+        model.apply(rows).err().unwrap().message,
+        "the id column `prediction` is named as a column of the predictions"
+    );
 }

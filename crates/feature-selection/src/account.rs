@@ -75,8 +75,11 @@ impl Account {
             entry.reason = verdict.reason.clone();
         }
         let dropped = verdicts.iter().filter(|verdict| !verdict.kept).count();
-        let (least, best) = scores.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(least, best), &score| (least.min(score), best.max(score)));
-        let text = format!("{dropped} of {} columns dropped; scores from {} to {}", features.len(), shown(least), shown(best));
+        let (least, best) = scores
+            .iter()
+            .fold((f64::INFINITY, f64::NEG_INFINITY), |(least, best), &score| (least.min(score), best.max(score)));
+        let text =
+            format!("{dropped} of {} columns dropped; scores from {} to {}", features.len(), shown(least), shown(best));
         self.report.learned(method, text);
         self.dropped.push((method.to_owned(), dropped));
     }
@@ -105,7 +108,10 @@ impl Account {
             text("method", |entry| &entry.method),
             Column::new("score".into(), self.entries.iter().map(|entry| entry.score).collect::<Vec<_>>()),
             Column::new("rank".into(), ranks),
-            Column::new("kept".into(), self.entries.iter().map(|entry| entry.decision == Decision::Kept).collect::<Vec<_>>()),
+            Column::new(
+                "kept".into(),
+                self.entries.iter().map(|entry| entry.decision == Decision::Kept).collect::<Vec<_>>(),
+            ),
             text("reason", |entry| &entry.reason),
         ];
         Ok(DataFrame::new(self.entries.len(), columns)?)

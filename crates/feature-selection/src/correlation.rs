@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-use ndarray::linalg::general_mat_mul;
-use ndarray::{Array2, ArrayView2, s};
+use faer::linalg::matmul::triangular::{BlockStructure, matmul};
+use faer::{Accum, Mat, MatRef, Par};
 use rayon::prelude::*;
 use retune_spec::feature_selection::{Correlation, CorrelationMethod};
 use retune_stage::{FitContext, Result, Target};
@@ -11,12 +11,13 @@ use retune_stage::{FitContext, Result, Target};
 use crate::features::Feature;
 use crate::judge::{Judge, Verdict, best_first, shown};
 use crate::moments::{Moments, dot};
+use crate::neighbors::Sorted;
 
 /// Columns of a tile: two tiles make one task, whose result does not depend on who computes it.
 const TILE: usize = 128;
 
 /// Rows of a block: two tiles' blocks stay in a core's cache.
-const BLOCK: usize = 256;
+const BLOCK: usize = 512;
 
 /// Features are visited from the one that tells most of the target (the absolute correlation with a number, the correlation ratio eta with classes;
 /// with `spearman` both of ranks) to the one that tells least, those of `always_keep` first; each is kept unless it correlates above `max` with one
@@ -57,7 +58,9 @@ fn told(columns: &[Centred], target: &Target, method: CorrelationMethod) -> Vec<
             let target = centred(values, method);
             columns.par_iter().map(|column| column.correlation(&target).abs()).collect()
         }
-        Target::Classes { codes, n_classes } => columns.par_iter().map(|column| column.eta(codes, *n_classes)).collect(),
+        Target::Classes { codes, n_classes } => {
+            columns.par_iter().map(|column| column.eta(codes, *n_classes)).collect()
+        }
     }
 }
 
@@ -77,7 +80,8 @@ impl<'a> Centred<'a> {
     }
 
     fn correlation(&self, other: &Self) -> f64 {
-        let of = |column: &Self| column.values.iter().map(|value| (value - column.mean) * column.scale).collect::<Vec<_>>();
+        let of =
+            |column: &Self| column.values.iter().map(|value| (value - column.mean) * column.scale).collect::<Vec<_>>();
         dot(&of(self), &of(other)).clamp(-1.0, 1.0)
     }
 
@@ -103,40 +107,55 @@ pub(crate) fn pairs_above(columns: &[Centred], max: f64, context: &FitContext) -
     let tasks: Vec<(usize, usize)> = (0..tiles.len()).flat_map(|a| (a..tiles.len()).map(move |b| (a, b))).collect();
     let found = |&(a, b): &(usize, usize)| {
         context.progress.check_cancelled()?;
-        let products = products(tiles[a], if a == b { None } else { Some(tiles[b]) });
-        let pair = |((i, j), &r): ((usize, usize), &f64)| (a * TILE + i, b * TILE + j, r.clamp(-1.0, 1.0));
-        Ok(products.indexed_iter().map(pair).filter(|&(i, j, r)| i < j && r.abs() > max).collect::<Vec<_>>())
+        let products = if a == b { products_within(tiles[a]) } else { products_between(tiles[a], tiles[b]) };
+        let mut pairs = Vec::new();
+        for j in 0..products.ncols() {
+            // Within a tile, each pair counts once.
+            let end = if a == b { j } else { products.nrows() };
+            let correlations = (0..end).map(|i| (a * TILE + i, b * TILE + j, products[(i, j)].clamp(-1.0, 1.0)));
+            pairs.extend(correlations.filter(|(_, _, r)| r.abs() > max));
+        }
+        Ok(pairs)
     };
     let found: Vec<Vec<Pair>> = tasks.par_iter().map(found).collect::<Result<_>>()?;
     Ok(found.concat())
 }
 
-/// The correlations of the columns of one tile with those of another, or with one another: [columns of `left`, columns of `right`].
-fn products(left: &[Centred], right: Option<&[Centred]>) -> Array2<f64> {
-    let n_rows = left.first().map_or(0, |column| column.values.len());
-    let mut products = Array2::zeros((left.len(), right.unwrap_or(left).len()));
-    let mut blocks = [Array2::zeros((left.len(), BLOCK)), Array2::zeros((products.ncols(), BLOCK))];
-    for start in (0..n_rows).step_by(BLOCK) {
-        let end = n_rows.min(start + BLOCK);
-        let [left_block, right_block] = &mut blocks;
-        let left_block = fill(left_block, left, start, end);
-        let right_block = match right {
-            Some(right) => fill(right_block, right, start, end),
-            None => left_block,
-        };
-        general_mat_mul(1.0, &left_block, &right_block.t(), 1.0, &mut products);
+/// The correlations of the columns of one tile with those of another: [columns of `left`, columns of `right`].
+fn products_between(left: &[Centred], right: &[Centred]) -> Mat<f64> {
+    let mut products = Mat::zeros(left.len(), right.len());
+    let (mut left_block, mut right_block) = (Vec::new(), Vec::new());
+    for start in (0..left[0].values.len()).step_by(BLOCK) {
+        let (left, right) = (fill(&mut left_block, left, start), fill(&mut right_block, right, start));
+        add_products(&mut products, BlockStructure::Rectangular, left, right);
     }
     products
 }
 
-/// Rows `start` to `end` of the columns, centred and scaled: [columns, rows].
-fn fill<'b>(block: &'b mut Array2<f64>, columns: &[Centred], start: usize, end: usize) -> ArrayView2<'b, f64> {
-    for (column, mut cells) in columns.iter().zip(block.rows_mut()) {
-        for (cell, value) in cells.iter_mut().zip(&column.values[start..end]) {
-            *cell = (value - column.mean) * column.scale;
-        }
+/// The correlations of the columns of a tile with one another: only those above the diagonal are computed.
+fn products_within(tile: &[Centred]) -> Mat<f64> {
+    let mut products = Mat::zeros(tile.len(), tile.len());
+    let mut block = Vec::new();
+    for start in (0..tile[0].values.len()).step_by(BLOCK) {
+        let block = fill(&mut block, tile, start);
+        add_products(&mut products, BlockStructure::TriangularUpper, block, block);
     }
-    block.slice(s![.., ..end - start])
+    products
+}
+
+fn add_products(products: &mut Mat<f64>, structure: BlockStructure, left: MatRef<f64>, right: MatRef<f64>) {
+    let whole = BlockStructure::Rectangular;
+    matmul(products.as_mut(), structure, Accum::Add, left.transpose(), whole, right, whole, 1.0, Par::Seq);
+}
+
+/// A block of rows of the columns, centred and scaled: [rows, columns].
+fn fill<'b>(block: &'b mut Vec<f64>, columns: &[Centred], start: usize) -> MatRef<'b, f64> {
+    block.clear();
+    let end = columns[0].values.len().min(start + BLOCK);
+    for column in columns {
+        block.extend(column.values[start..end].iter().map(|value| (value - column.mean) * column.scale));
+    }
+    MatRef::from_column_major_slice(block, end - start, columns.len())
 }
 
 /// Gives each column that is dropped the kept one that it correlates with, and how much.
@@ -174,14 +193,14 @@ fn because(rival: &Feature, r: f64, told_by_rival: f64, told: f64) -> String {
 
 /// Ranks from 1; equal values share the mean of theirs.
 fn mean_ranks(values: &[f64]) -> Vec<f64> {
-    let mut order: Vec<usize> = (0..values.len()).collect();
-    order.sort_unstable_by(|&a, &b| values[a].total_cmp(&values[b]));
+    let sorted = Sorted::new(values);
     let mut ranks = vec![0.0; values.len()];
     let mut start = 0;
-    for equal in order.chunk_by(|&a, &b| values[a] == values[b]) {
-        let rank = start as f64 + (equal.len() as f64 + 1.0) / 2.0;
-        equal.iter().for_each(|&row| ranks[row] = rank);
-        start += equal.len();
+    for equal in sorted.values.chunk_by(|a, b| a == b) {
+        let end = start + equal.len();
+        let rank = (start + 1 + end) as f64 / 2.0;
+        sorted.rows[start..end].iter().for_each(|&row| ranks[row as usize] = rank);
+        start = end;
     }
     ranks
 }

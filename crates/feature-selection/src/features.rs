@@ -45,8 +45,10 @@ pub(crate) fn target(table: &Table) -> Result<Target> {
         }
     };
     if constant {
-        let message = format!("target `{name}` is the same in all {} training rows: no feature can tell of it", table.n_rows());
-        return Err(StageError::data(message).help("check `data.target` and the split: rows of one kind may have come together"));
+        let message =
+            format!("target `{name}` is the same in all {} training rows: no feature can tell of it", table.n_rows());
+        return Err(StageError::data(message)
+            .help("check `data.target` and the split: rows of one kind may have come together"));
     }
     Ok(target)
 }

@@ -199,7 +199,8 @@ fn not_numbers(input: &Schema, banned: &HashSet<String>, kind: Kind) -> Option<S
     };
     let columns = input.features().filter(|field| field.kind == kind && !banned.contains(&field.name));
     let names: Vec<&str> = columns.map(|field| field.name.as_str()).collect();
-    let way_out = if names.len() == 1 { way_out.to_owned() } else { way_out.replace(" it ", " them ").replace(" it:", " them:") };
+    let way_out =
+        if names.len() == 1 { way_out.to_owned() } else { way_out.replace(" it ", " them ").replace(" it:", " them:") };
     let message = || format!("{} {}; feature selection works on numbers", are(&names), kind.word());
     (!names.is_empty()).then(|| StageError::data(message()).help(way_out))
 }

@@ -75,7 +75,8 @@ fn verdicts(features: &[Feature], scores: &[f64], keep: usize) -> Vec<Verdict> {
     let verdict = |(at, &score): (usize, &f64)| {
         let kept = kept.contains(&at);
         let which = if kept { "among" } else { "not among" };
-        let reason = format!("tells {} nats of the target, {which} the {keep} that tell most of {}", shown(score), scores.len());
+        let reason =
+            format!("tells {} nats of the target, {which} the {keep} that tell most of {}", shown(score), scores.len());
         Verdict { score, kept, reason }
     };
     scores.iter().enumerate().map(verdict).collect()
@@ -113,9 +114,15 @@ impl Told {
     fn by(&self, column: &[f64], seed: Seed) -> f64 {
         let (levels, k, digamma) = (Levels::of(column), self.neighbors, &self.digamma);
         match (&self.target, levels) {
-            (Prepared::Classes { codes, n_classes }, Some(levels)) if levels.countable(*n_classes) => counted(&levels, codes, *n_classes),
-            (Prepared::Classes { codes, n_classes }, _) => ross(&Continuous::new(column, seed).sorted, codes, *n_classes, k, digamma),
-            (Prepared::Values(target), Some(levels)) if levels.countable(1) => ross(&target.sorted, &levels.codes, levels.n_levels, k, digamma),
+            (Prepared::Classes { codes, n_classes }, Some(levels)) if levels.countable(*n_classes) => {
+                counted(&levels, codes, *n_classes)
+            }
+            (Prepared::Classes { codes, n_classes }, _) => {
+                ross(&Continuous::new(column, seed).sorted, codes, *n_classes, k, digamma)
+            }
+            (Prepared::Values(target), Some(levels)) if levels.countable(1) => {
+                ross(&target.sorted, &levels.codes, levels.n_levels, k, digamma)
+            }
             (Prepared::Values(target), _) => {
                 let column = Continuous::new(column, seed);
                 kraskov(&column.values, &column.sorted, &target.values, &target.sorted, k, digamma)

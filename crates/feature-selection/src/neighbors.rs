@@ -34,8 +34,8 @@ fn asymptotic(x: f64) -> f64 {
 
 /// Numbers in their order, and the row of each.
 pub(crate) struct Sorted {
-    values: Vec<f64>,
-    rows: Vec<u32>,
+    pub(crate) values: Vec<f64>,
+    pub(crate) rows: Vec<u32>,
 }
 
 impl Sorted {
@@ -122,7 +122,14 @@ fn just_less(distance: f64) -> f64 {
 }
 
 /// Mutual information, in nats, of two continuous variables (Kraskov et al. 2004): scikit-learn's `_compute_mi_cc`.
-pub(crate) fn kraskov(x: &[f64], x_sorted: &Sorted, y: &[f64], y_sorted: &Sorted, neighbors: usize, digamma: &Digamma) -> f64 {
+pub(crate) fn kraskov(
+    x: &[f64],
+    x_sorted: &Sorted,
+    y: &[f64],
+    y_sorted: &Sorted,
+    neighbors: usize,
+    digamma: &Digamma,
+) -> f64 {
     let n_rows = x.len();
     let k = neighbors.min(n_rows - 1);
     let radii = Plane::new(x, y).radii(k);

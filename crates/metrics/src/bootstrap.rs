@@ -53,6 +53,7 @@ pub fn paired_difference(
     resampled(metric, truth.len(), bootstrap, |counts| Ok(b.score(counts)? - a.score(counts)?))
 }
 
+#[derive(Clone, Copy)]
 struct Bootstrap {
     resamples: usize,
     confidence: f64,

@@ -20,7 +20,8 @@ impl Confusion {
         for (&cell, &count) in cells.iter().zip(counts) {
             confusion[cell as usize] += u64::from(count);
         }
-        let counts = Array2::from_shape_fn((n_classes, n_classes), |(truth, label)| confusion[truth * n_classes + label]);
+        let counts =
+            Array2::from_shape_fn((n_classes, n_classes), |(truth, label)| confusion[truth * n_classes + label]);
         Self { counts }
     }
 

@@ -46,7 +46,10 @@ impl Prediction {
 }
 
 fn first_greatest(row: ndarray::ArrayView1<f64>) -> u32 {
-    let greatest = row.iter().enumerate().fold((0, f64::NEG_INFINITY), |best, (code, &value)| if value > best.1 { (code, value) } else { best });
+    let greatest = row
+        .iter()
+        .enumerate()
+        .fold((0, f64::NEG_INFINITY), |best, (code, &value)| if value > best.1 { (code, value) } else { best });
     greatest.0 as u32
 }
 

@@ -21,7 +21,8 @@ impl Ranking {
         let next_differs = |rank: usize, row: u32| {
             rows.get(rank + 1).is_none_or(|&next| probabilities[next as usize] != probabilities[row as usize])
         };
-        let rank = |(rank, &row)| Rank { row, of_label: codes[row as usize] == label, last_of_tie: next_differs(rank, row) };
+        let rank =
+            |(rank, &row)| Rank { row, of_label: codes[row as usize] == label, last_of_tie: next_differs(rank, row) };
         Self { ranks: rows.iter().enumerate().map(rank).collect() }
     }
 

@@ -29,7 +29,9 @@ impl Scorer {
     pub(crate) fn new(metric: Metric, truth: &Truth, prediction: &Prediction) -> Result<Self, MetricError> {
         let prepared = match Pair::new(truth, prediction)? {
             Pair::Classes { codes, n_classes, probabilities } => match metric {
-                Metric::Rmse | Metric::Mae | Metric::R2 => return Err(MetricError::OtherTask { metric, predictions: "labels" }),
+                Metric::Rmse | Metric::Mae | Metric::R2 => {
+                    return Err(MetricError::OtherTask { metric, predictions: "labels" });
+                }
                 Metric::RocAuc => Prepared::Areas(rankings(codes, n_classes, probabilities)),
                 Metric::LogLoss => Prepared::Losses(log_losses(codes, probabilities)),
                 Metric::Brier => Prepared::Losses(brier_losses(codes, probabilities)),
@@ -55,7 +57,9 @@ impl Scorer {
     pub(crate) fn score(&self, counts: &[u32]) -> Result<f64, MetricError> {
         let undefined = |reason| MetricError::Undefined { metric: self.metric, reason };
         match &self.prepared {
-            Prepared::Confusion { cells, n_classes } => Ok(Confusion::count(cells, counts, *n_classes).score(self.metric)),
+            Prepared::Confusion { cells, n_classes } => {
+                Ok(Confusion::count(cells, counts, *n_classes).score(self.metric))
+            }
             Prepared::Areas(rankings) => {
                 let areas: Option<f64> = rankings.iter().map(|ranking| ranking.area(counts)).sum();
                 Ok(areas.ok_or_else(|| undefined("a label has no row, or all of them"))? / rankings.len() as f64)
@@ -78,16 +82,22 @@ fn rankings(codes: &[u32], n_classes: usize, probabilities: &Array2<f64>) -> Vec
 }
 
 fn log_losses(codes: &[u32], probabilities: &Array2<f64>) -> Vec<f64> {
-    let loss = |(row, &code): (usize, &u32)| -probabilities[[row, code as usize]].clamp(f64::EPSILON, 1.0 - f64::EPSILON).ln();
+    let loss =
+        |(row, &code): (usize, &u32)| -probabilities[[row, code as usize]].clamp(f64::EPSILON, 1.0 - f64::EPSILON).ln();
     codes.iter().enumerate().map(loss).collect()
 }
 
 fn brier_losses(codes: &[u32], probabilities: &Array2<f64>) -> Vec<f64> {
     // By custom it lies between 0 and 1 for two labels and between 0 and 2 for more.
     let scale = if probabilities.ncols() < 3 { 0.5 } else { 1.0 };
-    let distance = |code: u32, label: usize, probability: f64| probability - f64::from(u8::from(label == code as usize));
+    let distance =
+        |code: u32, label: usize, probability: f64| probability - f64::from(u8::from(label == code as usize));
     let loss = |(row, &code): (usize, &u32)| {
-        let squares = probabilities.row(row).into_iter().enumerate().map(|(label, &probability)| distance(code, label, probability).powi(2));
+        let squares = probabilities
+            .row(row)
+            .into_iter()
+            .enumerate()
+            .map(|(label, &probability)| distance(code, label, probability).powi(2));
         squares.sum::<f64>() * scale
     };
     codes.iter().enumerate().map(loss).collect()

@@ -57,7 +57,8 @@ fn a_resample_is_scored_as_its_rows_would_be() {
     let rows: Vec<usize> = (0..50).map(|_| random.random_range(0..50_u32) as usize).collect();
     let drawn: Vec<u32> = rows.iter().map(|&row| codes[row]).collect();
     for metric in LABEL_SCORES {
-        let interval = interval(metric, &Truth::Classes { codes: &codes, n_classes: 3 }, &prediction, 1, 0.9, 9).unwrap();
+        let interval =
+            interval(metric, &Truth::Classes { codes: &codes, n_classes: 3 }, &prediction, 1, 0.9, 9).unwrap();
         let expected = score(metric, &Truth::Classes { codes: &drawn, n_classes: 3 }, &prediction.take(&rows)).unwrap();
         assert!((interval.low - expected).abs() < 1e-12, "{}", metric.word());
     }
@@ -127,15 +128,35 @@ fn what_cannot_be_scored_is_said() {
     let good = two([0.5, 0.5, 0.2, 0.8]);
     let labels = |codes: &'static [u32]| Truth::Classes { codes, n_classes: 2 };
     let cases: [(Metric, Truth, &Prediction, &str); 9] = [
-        (Metric::RocAuc, labels(&[1, 1]), &good, "roc_auc is not defined for these rows: a label has no row, or all of them"),
+        (
+            Metric::RocAuc,
+            labels(&[1, 1]),
+            &good,
+            "roc_auc is not defined for these rows: a label has no row, or all of them",
+        ),
         (Metric::Rmse, labels(&[0, 1]), &good, "rmse is not a score of labels"),
         (Metric::Accuracy, Truth::Values(&[1.0]), &Prediction::Values(vec![1.0]), "accuracy is not a score of values"),
-        (Metric::R2, Truth::Values(&[1.0]), &Prediction::Values(vec![1.0]), "r2 is not defined for these rows: there is only one row"),
-        (Metric::Mae, Truth::Values(&[1.0, 2.0]), &good, "the truth and the predictions are of different tasks: labels against values"),
+        (
+            Metric::R2,
+            Truth::Values(&[1.0]),
+            &Prediction::Values(vec![1.0]),
+            "r2 is not defined for these rows: there is only one row",
+        ),
+        (
+            Metric::Mae,
+            Truth::Values(&[1.0, 2.0]),
+            &good,
+            "the truth and the predictions are of different tasks: labels against values",
+        ),
         (Metric::Accuracy, labels(&[0]), &good, "the truth has 1 rows and the predictions have 2"),
         (Metric::Accuracy, labels(&[0, 2]), &good, "the truth has 3 labels and the predictions have 2"),
         (Metric::Mae, Truth::Values(&[]), &Prediction::Values(vec![]), "there is no row to score"),
-        (Metric::Accuracy, labels(&[0, 1]), &two([0.5, 0.5, f64::NAN, 0.8]), "row 2 of the predictions is not a finite number"),
+        (
+            Metric::Accuracy,
+            labels(&[0, 1]),
+            &two([0.5, 0.5, f64::NAN, 0.8]),
+            "row 2 of the predictions is not a finite number",
+        ),
     ];
     for (metric, truth, prediction, message) in cases {
         assert_eq!(score(metric, &truth, prediction).unwrap_err().to_string(), message);

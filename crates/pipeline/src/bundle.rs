@@ -33,7 +33,12 @@ impl Bundle {
 }
 
 /// Copies fitted stages into a new bundle at `target`.
-pub fn write_bundle(store: &Store, target: &Path, pipeline: &str, stages: &[(String, Digest)]) -> Result<(), StoreError> {
+pub fn write_bundle(
+    store: &Store,
+    target: &Path,
+    pipeline: &str,
+    stages: &[(String, Digest)],
+) -> Result<(), StoreError> {
     let writer = ArtifactWriter::beside(target)?;
     let mut folders = Vec::with_capacity(stages.len());
     for (position, (id, digest)) in stages.iter().enumerate() {

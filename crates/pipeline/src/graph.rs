@@ -42,7 +42,8 @@ impl Graph {
         let inputs: Vec<Option<usize>> = (0..pipeline.stages.len()).map(|stage| input_of(pipeline, stage)).collect();
         let order = order(&inputs);
         let mut nodes = vec![Node { name: DATA.to_owned(), work: Work::Read, needs: Vec::new() }];
-        let node_of = |nodes: &[Node], stage: usize| nodes.iter().position(|node| node.work == Work::Fit(stage)).unwrap_or(0);
+        let node_of =
+            |nodes: &[Node], stage: usize| nodes.iter().position(|node| node.work == Work::Fit(stage)).unwrap_or(0);
         for &stage in &order {
             let mut needs = vec![inputs[stage].map_or(0, |input| node_of(&nodes, input))];
             if !needs.contains(&0) && matches!(pipeline.stages[stage].kind, StageKind::ModelSelection(_)) {
@@ -59,7 +60,11 @@ impl Graph {
                     needs.push(node_of(&nodes, stage));
                     upstream = inputs[stage];
                 }
-                nodes.push(Node { name: format!("evaluate {}", pipeline.stages[stage].id), work: Work::Evaluate(stage), needs });
+                nodes.push(Node {
+                    name: format!("evaluate {}", pipeline.stages[stage].id),
+                    work: Work::Evaluate(stage),
+                    needs,
+                });
             }
         }
         Self { nodes, inputs }

@@ -41,21 +41,28 @@ pub fn columns_of(path: &Path, format: Option<Format>, separator: &str) -> Resul
             file.by_ref().take(HEAD).read_to_end(&mut head).map_err(|error| unreadable(&error))?;
             let text = retune_spec::csv::text_of(&name, &head).map_err(in_data)?;
             let separator = separator.bytes().next().unwrap_or(b',');
-            let mut reader = csv::ReaderBuilder::new().delimiter(separator).has_headers(false).flexible(true).from_reader(text.chain(file));
+            let mut reader = csv::ReaderBuilder::new()
+                .delimiter(separator)
+                .has_headers(false)
+                .flexible(true)
+                .from_reader(text.chain(file));
             let mut header = csv::ByteRecord::new();
             reader.read_byte_record(&mut header).map_err(|error| unreadable(&error))?;
-            let names: Vec<String> = header.iter().map(|name| String::from_utf8_lossy(name).trim().to_owned()).collect();
+            let names: Vec<String> =
+                header.iter().map(|name| String::from_utf8_lossy(name).trim().to_owned()).collect();
             retune_spec::csv::check_names(&name, &names).map_err(in_data)?;
             Ok(names)
         }
         Format::Parquet => {
             use parquet::file::reader::FileReader;
-            let reader = parquet::file::serialized_reader::SerializedFileReader::new(file).map_err(|error| unreadable(&error))?;
+            let reader = parquet::file::serialized_reader::SerializedFileReader::new(file)
+                .map_err(|error| unreadable(&error))?;
             let schema = reader.metadata().file_metadata().schema_descr().root_schema().get_fields();
             Ok(schema.iter().map(|field| field.name().to_owned()).collect())
         }
         Format::Arrow => {
-            let reader = arrow::ipc::reader::FileReader::try_new(BufReader::new(file), None).map_err(|error| unreadable(&error))?;
+            let reader = arrow::ipc::reader::FileReader::try_new(BufReader::new(file), None)
+                .map_err(|error| unreadable(&error))?;
             Ok(reader.schema().fields().iter().map(|field| field.name().clone()).collect())
         }
         Format::JsonLines => {

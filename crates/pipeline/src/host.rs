@@ -35,16 +35,18 @@ pub struct Host {
 }
 
 impl Host {
-    /// Starts a host. Its messages are passed to `send`, from a thread of its own.
-    pub fn start(send: impl Fn(HostMessage) + Send + 'static) -> Result<Self, Failure> {
+    /// Starts a host that may use so many threads. Its messages are passed to `send`, from a thread of its own.
+    pub fn start(threads: usize, send: impl Fn(HostMessage) + Send + 'static) -> Result<Self, Failure> {
         let program = program()?;
-        let failed = |error: &dyn std::fmt::Display| Failure::failed(format!("cannot start {}: {error}", program.display()));
+        let failed =
+            |error: &dyn std::fmt::Display| Failure::failed(format!("cannot start {}: {error}", program.display()));
         let (jobs_read, jobs_write) = std::io::pipe().map_err(|error| failed(&error))?;
         let (events_read, events_write) = std::io::pipe().map_err(|error| failed(&error))?;
         let (output_read, output_write) = std::io::pipe().map_err(|error| failed(&error))?;
         let mut command = Command::new(&program);
         command
             .arg("serve")
+            .envs(thread_budget(threads))
             .stdin(Stdio::null())
             .stdout(output_write.try_clone().map_err(|error| failed(&error))?)
             .stderr(output_write)
@@ -76,7 +78,9 @@ impl Host {
         let mut line = serde_json::to_vec(request).map_err(|error| Failure::failed(error.to_string()))?;
         line.push(b'\n');
         match &mut self.jobs {
-            Some(jobs) => jobs.write_all(&line).map_err(|error| Failure::failed(format!("retune-stage is gone: {error}"))),
+            Some(jobs) => {
+                jobs.write_all(&line).map_err(|error| Failure::failed(format!("retune-stage is gone: {error}")))
+            }
             None => Err(Failure::failed("retune-stage was told to stop")),
         }
     }
@@ -106,7 +110,9 @@ impl Host {
         let said = if tail.is_empty() { String::new() } else { format!("; its last words:\n{tail}") };
         let failure = Failure::failed(format!("retune-stage {what}{said}"));
         match status_signal(&self.child_status()) {
-            Some(9) => failure.help("signal 9 often means that memory ran out: use fewer threads, or fewer rows or columns"),
+            Some(9) => {
+                failure.help("signal 9 often means that memory ran out: use fewer threads, or fewer rows or columns")
+            }
             _ => failure,
         }
     }
@@ -128,7 +134,7 @@ impl Drop for Host {
 /// Runs a single job on a host of its own. `hear` gets what happens on the way.
 pub fn run_job(request: &Request, mut hear: impl FnMut(&EventKind)) -> Result<Value, Failure> {
     let (sender, receiver): (Sender<HostMessage>, Receiver<HostMessage>) = channel();
-    let mut host = Host::start(move |message| {
+    let mut host = Host::start(request.threads, move |message| {
         // The receiver lives as long as the loop below.
         let _ = sender.send(message);
     })?;
@@ -142,6 +148,22 @@ pub fn run_job(request: &Request, mut hear: impl FnMut(&EventKind)) -> Result<Va
             Ok(HostMessage::Closed) | Err(_) => return Err(host.post_mortem()),
         }
     }
+}
+
+/// One budget for every library that has threads of its own, as they read it at their start.
+fn thread_budget(threads: usize) -> [(&'static str, String); 7] {
+    let n = threads.to_string();
+    [
+        ("RAYON_NUM_THREADS", n.clone()),
+        ("POLARS_MAX_THREADS", n.clone()),
+        ("OMP_NUM_THREADS", n.clone()),
+        ("MKL_NUM_THREADS", n.clone()),
+        ("OPENBLAS_NUM_THREADS", n),
+        // Threads that wait must not spin: they would take the cores from those that work.
+        ("OMP_WAIT_POLICY", "passive".to_owned()),
+        // Without it cuBLAS does not repeat its bits.
+        ("CUBLAS_WORKSPACE_CONFIG", ":4096:8".to_owned()),
+    ]
 }
 
 fn keep_tail(reader: impl BufRead + Send + 'static, tail: Arc<Mutex<VecDeque<String>>>) -> JoinHandle<()> {
@@ -174,8 +196,12 @@ fn program() -> Result<PathBuf, Failure> {
     if let Some(path) = std::env::var_os("RETUNE_STAGE").filter(|path| !path.is_empty()) {
         return Ok(PathBuf::from(path));
     }
-    let beside = std::env::current_exe().ok().and_then(|path| path.canonicalize().ok()).map(|path| path.with_file_name("retune-stage"));
+    let beside = std::env::current_exe()
+        .ok()
+        .and_then(|path| path.canonicalize().ok())
+        .map(|path| path.with_file_name("retune-stage"));
     beside.filter(|path| path.exists()).ok_or_else(|| {
-        Failure::failed("`retune-stage` is not beside `retune`").help("install both with `just install`, or set RETUNE_STAGE to its path")
+        Failure::failed("`retune-stage` is not beside `retune`")
+            .help("install both with `just install`, or set RETUNE_STAGE to its path")
     })
 }

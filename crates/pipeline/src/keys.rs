@@ -87,7 +87,14 @@ pub struct Planner<'a> {
 
 impl<'a> Planner<'a> {
     /// Hashes the source files (those that changed since they were last hashed).
-    pub fn new(document: &'a Document, graph: &'a Graph, store: &'a Store, inputs: &Inputs, device: Device, threads: usize) -> Result<Self, StoreError> {
+    pub fn new(
+        document: &'a Document,
+        graph: &'a Graph,
+        store: &'a Store,
+        inputs: &Inputs,
+        device: Device,
+        threads: usize,
+    ) -> Result<Self, StoreError> {
         let mut cache = store.stat_cache();
         let mut source_digests = IndexMap::new();
         for (set, files) in &inputs.files {
@@ -140,7 +147,11 @@ impl<'a> Planner<'a> {
     /// The stages between the data and a stage that are not models.
     pub fn chain(&self, stage: usize) -> Vec<usize> {
         let stages = &self.document.pipeline.stages;
-        self.graph.lineage(stage).into_iter().filter(|&upstream| upstream != stage && !stages[upstream].kind.is_model()).collect()
+        self.graph
+            .lineage(stage)
+            .into_iter()
+            .filter(|&upstream| upstream != stage && !stages[upstream].kind.is_model())
+            .collect()
     }
 
     /// The models that an evaluation compares: the base of the lineage first.
@@ -197,7 +208,8 @@ impl<'a> Planner<'a> {
                 fields["chain"] = chain.map(|kind| json!({ "uses": kind.word(), "version": kind.semantic_version(), "with": with_of(kind) })).collect();
             }
             StageKind::FineTuning(_) => {
-                fields["base"] = json!(self.graph.input(stage).and_then(|base| self.stage_object(base, "fitted"))?.to_string());
+                fields["base"] =
+                    json!(self.graph.input(stage).and_then(|base| self.stage_object(base, "fitted"))?.to_string());
             }
             StageKind::Preprocessing(_) | StageKind::FeatureSelection(_) => {}
         }

@@ -47,10 +47,17 @@ pub struct Project {
 impl Project {
     /// The project of the current folder.
     pub fn here(runs: Option<PathBuf>) -> Result<Self, Failure> {
-        let folder = std::env::current_dir().map_err(|error| Failure::failed(format!("there is no current folder: {error}")))?;
-        let store = std::env::var_os("RETUNE_STORE").filter(|path| !path.is_empty()).map_or_else(|| folder.join(".retune"), PathBuf::from);
+        let folder =
+            std::env::current_dir().map_err(|error| Failure::failed(format!("there is no current folder: {error}")))?;
+        let store = std::env::var_os("RETUNE_STORE")
+            .filter(|path| !path.is_empty())
+            .map_or_else(|| folder.join(".retune"), PathBuf::from);
         let runs = runs.unwrap_or_else(|| folder.join("runs"));
-        Ok(Self { store: std::path::absolute(&store).unwrap_or(store), runs: std::path::absolute(&runs).unwrap_or(runs), folder })
+        Ok(Self {
+            store: std::path::absolute(&store).unwrap_or(store),
+            runs: std::path::absolute(&runs).unwrap_or(runs),
+            folder,
+        })
     }
 
     /// Opens the store, making it where it does not exist.
@@ -93,15 +100,23 @@ impl Inputs {
         let data = &document.pipeline.data;
         let mut files = IndexMap::new();
         let mut diagnostics = Vec::new();
-        let named = [(ALL, "path", &data.path), ("train", "train", &data.train), ("validation", "validation", &data.validation), ("test", "test", &data.test)];
-        let named = named.into_iter().filter_map(|(set, key, paths)| Some((set.to_owned(), key.to_owned(), paths.as_ref()?)));
+        let named = [
+            (ALL, "path", &data.path),
+            ("train", "train", &data.train),
+            ("validation", "validation", &data.validation),
+            ("test", "test", &data.test),
+        ];
+        let named =
+            named.into_iter().filter_map(|(set, key, paths)| Some((set.to_owned(), key.to_owned(), paths.as_ref()?)));
         let sets = data.sets.iter().map(|(set, paths)| (set.clone(), format!("sets/{set}"), paths));
         for (set, key, patterns) in named.chain(sets) {
             match expand(folder, patterns) {
                 Ok(found) => {
                     files.insert(set, found);
                 }
-                Err(message) => diagnostics.push(Diagnostic::error(message).at(document.span_of(&format!("/data/{key}")))),
+                Err(message) => {
+                    diagnostics.push(Diagnostic::error(message).at(document.span_of(&format!("/data/{key}"))))
+                }
             }
         }
         if diagnostics.is_empty() { Ok(Self { files }) } else { Err(diagnostics) }
@@ -129,7 +144,10 @@ fn expand(folder: &Path, patterns: &OneOrMany<String>) -> Result<Vec<PathBuf>, S
             let path = folder.join(pattern);
             match std::fs::metadata(&path) {
                 Ok(metadata) if metadata.is_dir() => {
-                    return Err(format!("`{pattern}` is a folder; name a file, or a pattern such as `{}/*.csv`", pattern.trim_end_matches('/')));
+                    return Err(format!(
+                        "`{pattern}` is a folder; name a file, or a pattern such as `{}/*.csv`",
+                        pattern.trim_end_matches('/')
+                    ));
                 }
                 Ok(_) => files.push(path),
                 Err(_) => return Err(format!("no file `{pattern}`; relative paths start at {}", folder.display())),

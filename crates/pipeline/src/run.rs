@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
-use retune_protocol::{Device, ErrorClass, EventKind, EvaluateJob, Failure, FitJob, Job, ReadJob, Request, VERSION};
+use retune_protocol::{Device, ErrorClass, EvaluateJob, EventKind, Failure, FitJob, Job, ReadJob, Request, VERSION};
 use retune_spec::{Document, StageKind};
 use retune_store::{Digest, Lock, Store, key_of};
 
@@ -108,7 +108,13 @@ pub fn chosen_nodes(graph: &Graph, choice: &Choice, force: bool) -> Result<(Vec<
 }
 
 /// Runs a pipeline: takes from the store what is there, and starts hosts for the rest.
-pub fn run(project: &Project, document: &Document, inputs: &Inputs, options: &Options, listener: &mut dyn Listener) -> Result<RunResult, Error> {
+pub fn run(
+    project: &Project,
+    document: &Document,
+    inputs: &Inputs,
+    options: &Options,
+    listener: &mut dyn Listener,
+) -> Result<RunResult, Error> {
     let begun = Instant::now();
     let store = project.open_store()?;
     // What killed runs left half-written.
@@ -211,7 +217,10 @@ impl Scheduler<'_> {
                 self.pending.remove(position);
                 self.failed.insert(node);
                 let graph = self.planner.graph;
-                self.tell(Event::StageSkipped { stage: graph.nodes[node].name.clone(), because: graph.nodes[culprit].name.clone() })?;
+                self.tell(Event::StageSkipped {
+                    stage: graph.nodes[node].name.clone(),
+                    because: graph.nodes[culprit].name.clone(),
+                })?;
                 // Nodes before this one may wait for it.
                 position = 0;
                 continue;
@@ -269,7 +278,17 @@ impl Scheduler<'_> {
         self.tell(Event::StageStarted { stage: name, key: key.to_string(), reason: in_words(&reason) })?;
         let begun = Instant::now();
         let deadline = self.timeout(node).map(|seconds| begun + Duration::from_secs(seconds));
-        self.running.push(Running { node, id: request.id, host_id, host, key, begun, deadline, timed_out: false, _lock: lock });
+        self.running.push(Running {
+            node,
+            id: request.id,
+            host_id,
+            host,
+            key,
+            begun,
+            deadline,
+            timed_out: false,
+            _lock: lock,
+        });
         Ok(true)
     }
 
@@ -283,7 +302,7 @@ impl Scheduler<'_> {
         }
         self.next_id += 1;
         let (host_id, sender) = (self.next_id, self.sender.clone());
-        let mut host = Host::start(move |message| {
+        let mut host = Host::start(self.threads, move |message| {
             // Nobody listens any more once the run is over.
             let _ = sender.send((host_id, message));
         })?;
@@ -296,7 +315,11 @@ impl Scheduler<'_> {
         let pipeline = &self.planner.document.pipeline;
         let spec = |stage: usize| pipeline.stages[stage].kind.clone();
         Some(match self.planner.graph.nodes[node].work {
-            Work::Read => Job::Read(Box::new(ReadJob { data: pipeline.data.clone(), files: self.inputs.files.clone(), seed: pipeline.seed })),
+            Work::Read => Job::Read(Box::new(ReadJob {
+                data: pipeline.data.clone(),
+                files: self.inputs.files.clone(),
+                seed: pipeline.seed,
+            })),
             Work::Fit(stage) => Job::Fit(Box::new(FitJob {
                 stage: spec(stage),
                 seed: pipeline.seed,
@@ -304,14 +327,21 @@ impl Scheduler<'_> {
                 raw: self.planner.raw()?,
                 chain: self.planner.chain(stage).into_iter().map(spec).collect(),
                 base: match pipeline.stages[stage].kind {
-                    StageKind::FineTuning(_) => self.planner.graph.input(stage).and_then(|base| self.planner.stage_object(base, "fitted")),
+                    StageKind::FineTuning(_) => {
+                        self.planner.graph.input(stage).and_then(|base| self.planner.stage_object(base, "fitted"))
+                    }
                     _ => None,
                 },
                 work: key,
             })),
             Work::Evaluate(leaf) => Job::Evaluate(EvaluateJob {
                 raw: self.planner.raw()?,
-                chain: self.planner.chain(leaf).into_iter().map(|stage| self.planner.stage_object(stage, "fitted")).collect::<Option<_>>()?,
+                chain: self
+                    .planner
+                    .chain(leaf)
+                    .into_iter()
+                    .map(|stage| self.planner.stage_object(stage, "fitted"))
+                    .collect::<Option<_>>()?,
                 models: self
                     .planner
                     .models(leaf)
@@ -373,7 +403,8 @@ impl Scheduler<'_> {
                 let mut running = self.running.remove(position);
                 let failure = if running.timed_out {
                     let seconds = self.timeout(running.node).unwrap_or_default();
-                    Failure::failed(format!("stopped after its timeout of {seconds} s")).help("raise `timeout`, or give the stage less to do")
+                    Failure::failed(format!("stopped after its timeout of {seconds} s"))
+                        .help("raise `timeout`, or give the stage less to do")
                 } else {
                     running.host.post_mortem()
                 };
@@ -439,7 +470,8 @@ impl Scheduler<'_> {
         let seconds = begun.elapsed().as_secs_f64();
         let order = |name: &str| self.planner.graph.nodes.iter().position(|node| node.name == name);
         self.stages.sort_by_key(|stage| order(&stage.name));
-        let summary = self.folder.finish(self.store, &self.planner, std::mem::take(&mut self.stages), status, seconds)?;
+        let summary =
+            self.folder.finish(self.store, &self.planner, std::mem::take(&mut self.stages), status, seconds)?;
         self.tell(Event::RunFinished { status, seconds })?;
         Ok(RunResult { folder: self.folder.path().to_owned(), summary, failures: self.failures, signal })
     }

@@ -85,12 +85,20 @@ impl RunFolder {
     }
 
     /// Writes the results that there are, and points `latest` at the folder.
-    pub fn finish(&mut self, store: &Store, planner: &Planner, stages: Vec<StageSummary>, status: &str, seconds: f64) -> Result<RunSummary, Error> {
+    pub fn finish(
+        &mut self,
+        store: &Store,
+        planner: &Planner,
+        stages: Vec<StageSummary>,
+        status: &str,
+        seconds: f64,
+    ) -> Result<RunSummary, Error> {
         let document: &Document = planner.document;
         self.write("pipeline.resolved.yaml", document.resolved_yaml().as_bytes())?;
         self.copy_tables(store, planner)?;
         let metrics = self.write_results(store, planner)?;
-        let summary = RunSummary { pipeline: self.pipeline.clone(), status: status.to_owned(), seconds, stages, metrics };
+        let summary =
+            RunSummary { pipeline: self.pipeline.clone(), status: status.to_owned(), seconds, stages, metrics };
         self.write_json("run.json", &summary)?;
         self.point_latest()?;
         Ok(summary)
@@ -99,19 +107,24 @@ impl RunFolder {
     /// `metrics.json`, predictions and a bundle for each stage that nothing follows.
     fn write_results(&self, store: &Store, planner: &Planner) -> Result<Value, Error> {
         let pipeline = &planner.document.pipeline;
-        let leaves: Vec<usize> = (0..pipeline.stages.len()).filter(|&stage| (0..pipeline.stages.len()).all(|other| planner.graph.input(other) != Some(stage))).collect();
+        let leaves: Vec<usize> = (0..pipeline.stages.len())
+            .filter(|&stage| (0..pipeline.stages.len()).all(|other| planner.graph.input(other) != Some(stage)))
+            .collect();
         let mut results = Vec::new();
         for &leaf in &leaves {
             let mut chain = planner.chain(leaf);
             chain.push(leaf);
-            let stages: Option<Vec<(String, Digest)>> =
-                chain.iter().map(|&stage| Some((pipeline.stages[stage].id.clone(), planner.stage_object(stage, "fitted")?))).collect();
+            let stages: Option<Vec<(String, Digest)>> = chain
+                .iter()
+                .map(|&stage| Some((pipeline.stages[stage].id.clone(), planner.stage_object(stage, "fitted")?)))
+                .collect();
             let suffix = if leaves.len() == 1 { String::new() } else { format!("-{}", pipeline.stages[leaf].id) };
             if let Some(stages) = stages {
                 write_bundle(store, &self.path.join(format!("model{suffix}")), &pipeline.name, &stages)?;
             }
             let evaluation = planner.graph.nodes.iter().position(|node| node.work == Work::Evaluate(leaf));
-            let evaluation = evaluation.and_then(|node| planner.outcome(node)).and_then(|outcome| outcome.object("evaluation"));
+            let evaluation =
+                evaluation.and_then(|node| planner.outcome(node)).and_then(|outcome| outcome.object("evaluation"));
             if let Some(evaluation) = evaluation.and_then(|digest| store.object(digest).transpose()) {
                 let evaluation = evaluation?;
                 let mut scores: Value = evaluation.read_json("scores.json")?;
@@ -119,7 +132,10 @@ impl RunFolder {
                 scores["guard"] = tuning_details(store, planner, leaf)?;
                 results.push(scores);
                 if evaluation.manifest().files.iter().any(|file| file.path == "predictions.parquet") {
-                    self.write(&format!("predictions{suffix}.parquet"), &evaluation.read_bytes("predictions.parquet")?)?;
+                    self.write(
+                        &format!("predictions{suffix}.parquet"),
+                        &evaluation.read_bytes("predictions.parquet")?,
+                    )?;
                 }
             }
         }

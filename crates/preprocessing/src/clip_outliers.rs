@@ -69,7 +69,7 @@ impl ApplyStep for FittedClipOutliers {
 /// The range of a column. A column of which most values are equal has quartiles without distance: clipping it would leave a constant, so it is let alone.
 fn range(step: &ClipOutliers, values: &[f64]) -> Option<[f64; 2]> {
     let widened = |low: f64, high: f64, spread: f64| {
-        (spread > 0.0).then(|| [low - step.factor * spread, high + step.factor * spread])
+        (spread > 0.0).then_some([low - step.factor * spread, high + step.factor * spread])
     };
     let range = match step.method {
         ClipMethod::ZScore => {

@@ -107,8 +107,8 @@ impl FittedTfIdf {
 impl Vocabulary {
     /// Counts weighed by term, each row scaled to unit length.
     fn weigh(&self, counts: &Counts, sublinear: bool) -> Csr {
-        let place = |term: &Box<str>| self.terms.binary_search_by(|own| own.as_str().cmp(term)).ok();
-        let places: Vec<Option<usize>> = counts.terms.par_iter().map(place).collect();
+        let place = |term: &str| self.terms.binary_search_by(|own| own.as_str().cmp(term)).ok();
+        let places: Vec<Option<usize>> = counts.terms.par_iter().map(|term| place(term)).collect();
         let mut weighed = Csr::empty(self.terms.len());
         let mut cells = Vec::new();
         for row in 0..counts.matrix.n_rows() {

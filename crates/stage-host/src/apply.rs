@@ -55,7 +55,10 @@ impl Bundle {
     /// The model at the end.
     pub fn model(&self) -> Result<&Model> {
         let last = self.chain.stages.last().and_then(|stage| stage.as_any().downcast_ref::<Model>());
-        last.ok_or_else(|| StageError::data("the artifact ends in no model").help("`retune stage apply` takes rows through any fitted stage"))
+        last.ok_or_else(|| {
+            StageError::data("the artifact ends in no model")
+                .help("`retune stage apply` takes rows through any fitted stage")
+        })
     }
 }
 

@@ -26,10 +26,11 @@ const EVALUATION: &str = "evaluation";
 /// Scores base and tuned model on the test rows (on the validation rows where no row was set aside for the test).
 pub fn evaluate(job: &EvaluateJob, store: &Store, objects: &mut Objects, progress: &dyn Progress) -> Result<Output> {
     let sets = objects.rows(store, &job.raw)?;
-    let (set, rows) = ["test", "validation"]
-        .into_iter()
-        .find_map(|set| Some((set, sets.get(set)?.clone())))
-        .ok_or_else(|| StageError::data("there are neither test nor validation rows to score the model on").help("give `data.split` a share for `test`"))?;
+    let (set, rows) =
+        ["test", "validation"].into_iter().find_map(|set| Some((set, sets.get(set)?.clone()))).ok_or_else(|| {
+            StageError::data("there are neither test nor validation rows to score the model on")
+                .help("give `data.split` a share for `test`")
+        })?;
     let chain = FittedChain { stages: job.chain.iter().map(|digest| fitted(store, digest)).collect::<Result<_>>()? };
     let transformed = chain.apply(rows)?;
     let design = transformed.design()?;
@@ -68,7 +69,12 @@ pub fn score_files(job: &ScoreJob, progress: &dyn Progress) -> Result<Output> {
     Ok((IndexMap::new(), scores))
 }
 
-fn describe<M: std::borrow::Borrow<Model>>(set: &str, design: &Design, scored: &[(String, M, Prediction)], seed: u64) -> Result<Value> {
+fn describe<M: std::borrow::Borrow<Model>>(
+    set: &str,
+    design: &Design,
+    scored: &[(String, M, Prediction)],
+    seed: u64,
+) -> Result<Value> {
     let target = design.target()?;
     let truth = truth_of(target);
     let task = scored.first().map(|(_, model, _)| &model.borrow().task);

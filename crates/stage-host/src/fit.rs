@@ -11,7 +11,13 @@ use crate::registry::stage_of;
 use crate::serve::Output;
 
 /// Fits a stage on the training rows and takes the other rows through it.
-pub fn fit(job: &FitJob, request: &Request, store: &Store, objects: &mut Objects, progress: &dyn Progress) -> Result<Output> {
+pub fn fit(
+    job: &FitJob,
+    request: &Request,
+    store: &Store,
+    objects: &mut Objects,
+    progress: &dyn Progress,
+) -> Result<Output> {
     retune_tensor::device::set_threads(request.threads)?;
     let sets = objects.rows(store, &job.rows)?;
     let train = sets.get("train").cloned().ok_or_else(|| StageError::failed("there are no training rows"))?;
@@ -44,7 +50,10 @@ pub fn fit(job: &FitJob, request: &Request, store: &Store, objects: &mut Objects
         out.insert("train".to_owned(), fit.train);
         // Test rows are taken through the whole chain once, at the end.
         for (set, rows) in sets.iter().filter(|(set, _)| !matches!(set.as_str(), "train" | "test")) {
-            out.insert(set.clone(), fit.fitted.apply(rows.clone()).map_err(|error| error.within(format!("{set} rows")))?);
+            out.insert(
+                set.clone(),
+                fit.fitted.apply(rows.clone()).map_err(|error| error.within(format!("{set} rows")))?,
+            );
         }
         fit.report.columns = [sets["train"].schema().features().count(), fit.fitted.output().features().count()];
         published.insert("rows".to_owned(), objects.publish_rows(store, out)?);

@@ -76,7 +76,9 @@ impl Objects {
                 Rows::Table(table) => retune_table::write_ipc(table, &path)?,
                 Rows::Tensors(tensors) => tensors.save(&path)?,
             }
-            index.sets.insert(set.clone(), StoredRows { payload, n_rows: rows.n_rows(), schema: rows.schema().clone() });
+            index
+                .sets
+                .insert(set.clone(), StoredRows { payload, n_rows: rows.n_rows(), schema: rows.schema().clone() });
         }
         writer.write_json("rows.json", &index)?;
         let digest = store.publish(writer, ROWS, ROWS_VERSION, json!({}))?;
@@ -100,7 +102,12 @@ impl Objects {
                 Payload::Tensors => Rows::Tensors(Arc::new(Tensors::load(&path, &stored.schema)?)),
             };
             if rows.n_rows() != stored.n_rows {
-                return Err(StageError::failed(format!("{} has {} rows, not {}", path.display(), rows.n_rows(), stored.n_rows)));
+                return Err(StageError::failed(format!(
+                    "{} has {} rows, not {}",
+                    path.display(),
+                    rows.n_rows(),
+                    stored.n_rows
+                )));
             }
             sets.insert(set, rows);
         }
@@ -143,5 +150,7 @@ pub fn fitted(store: &Store, digest: &Digest) -> Result<Box<dyn Fitted>> {
 
 /// An object that must be there.
 pub fn object(store: &Store, digest: &Digest) -> Result<Artifact> {
-    store.object(digest)?.ok_or_else(|| StageError::failed(format!("object {digest} is not in the store any more")).help("run the pipeline again"))
+    store.object(digest)?.ok_or_else(|| {
+        StageError::failed(format!("object {digest} is not in the store any more")).help("run the pipeline again")
+    })
 }

@@ -12,5 +12,8 @@ use crate::serve::Output;
 pub fn profile(job: &ProfileJob) -> Result<Output> {
     let data = serde_json::from_value(json!({ "path": "", "target": job.target }))?;
     let (table, report) = ingest(&read_files(&job.input, &ReadOptions::default())?, &data)?;
-    Ok((IndexMap::new(), json!({ "schema": table.schema(), "columns": profile_table(&table)?, "rows": table.n_rows(), "notes": report.notes })))
+    Ok((
+        IndexMap::new(),
+        json!({ "schema": table.schema(), "columns": profile_table(&table)?, "rows": table.n_rows(), "notes": report.notes }),
+    ))
 }

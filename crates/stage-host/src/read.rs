@@ -26,7 +26,8 @@ pub fn read(job: &ReadJob, store: &Store, objects: &mut Objects, progress: &dyn 
             (table, report)
         }
         None => {
-            let files = job.files.get("train").ok_or_else(|| StageError::data("`data` names neither `path` nor `train`"))?;
+            let files =
+                job.files.get("train").ok_or_else(|| StageError::data("`data` names neither `path` nor `train`"))?;
             let (table, report) = load(files, &job.data, None)?;
             sets.insert("train".to_owned(), Rows::Table(table.clone()));
             (table, report)
@@ -59,8 +60,13 @@ fn load(files: &[PathBuf], data: &Data, like: Option<&Table>) -> Result<(Table, 
 }
 
 fn divide(table: &Table, job: &ReadJob) -> Result<Vec<(String, Vec<usize>)>> {
-    let declared = job.data.split.clone().unwrap_or_else(|| retune_spec::Split::default_for(table.schema().task.as_ref()));
+    let declared =
+        job.data.split.clone().unwrap_or_else(|| retune_spec::Split::default_for(table.schema().task.as_ref()));
     let Parts { train, validation, test } = split(table, &declared, Seed(job.seed).derive("split").0)?;
     let parts = [("train", train), ("validation", validation), ("test", test)];
-    Ok(parts.into_iter().filter(|(set, rows)| *set == "train" || !rows.is_empty()).map(|(set, rows)| (set.to_owned(), rows)).collect())
+    Ok(parts
+        .into_iter()
+        .filter(|(set, rows)| *set == "train" || !rows.is_empty())
+        .map(|(set, rows)| (set.to_owned(), rows))
+        .collect())
 }

@@ -30,6 +30,8 @@ pub fn load_fitted(artifact: &Artifact) -> Result<Box<dyn Fitted>> {
         "preprocessing" => Ok(Box::new(retune_preprocessing::load(&dir)?)),
         "feature-selection" => Ok(Box::new(FittedFeatureSelection::load(&dir)?)),
         "model" => Ok(Box::new(Model::load(&dir)?)),
-        other => Err(StageError::failed(format!("{} holds `{other}`, which is no fitted stage", artifact.dir().display()))),
+        other => {
+            Err(StageError::failed(format!("{} holds `{other}`, which is no fitted stage", artifact.dir().display())))
+        }
     }
 }

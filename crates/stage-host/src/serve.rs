@@ -67,7 +67,10 @@ fn listen(jobs: File, busy: Arc<AtomicBool>) -> Receiver<Request> {
                     }
                 }
                 Err(error) => {
-                    let _ = writeln!(std::io::stderr(), "a job that this program does not understand: {error}; are `retune` and `retune-stage` of one version?");
+                    let _ = writeln!(
+                        std::io::stderr(),
+                        "a job that this program does not understand: {error}; are `retune` and `retune-stage` of one version?"
+                    );
                     std::process::exit(2);
                 }
             }
@@ -81,8 +84,11 @@ fn listen(jobs: File, busy: Arc<AtomicBool>) -> Receiver<Request> {
 
 fn execute_safely(request: &Request, objects: &mut Objects, progress: &JobProgress) -> Result<Output, Failure> {
     if request.version != VERSION {
-        return Err(Failure::failed(format!("`retune` speaks version {} of the protocol and `retune-stage` version {VERSION}", request.version))
-            .help("install both with `just install`"));
+        return Err(Failure::failed(format!(
+            "`retune` speaks version {} of the protocol and `retune-stage` version {VERSION}",
+            request.version
+        ))
+        .help("install both with `just install`"));
     }
     match catch_unwind(AssertUnwindSafe(|| execute(request, objects, progress))) {
         Ok(result) => result.map_err(Failure::from),

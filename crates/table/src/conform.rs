@@ -54,7 +54,8 @@ pub fn conform(frame: &DataFrame, input: &Columns, target: TargetPolicy) -> Resu
 }
 
 fn check_missing(frame: &DataFrame, input: &Columns, target: TargetPolicy) -> Result<(), TableError> {
-    let names: Vec<&str> = frame.get_column_names().into_iter().map(|name| name.as_str()).collect();
+    let names = frame.get_column_names().into_iter().map(|name| name.as_str());
+    let names: Vec<&str> = names.filter(|name| *name != Columns::ROW).collect();
     let needed = |field: &&Field| match field.role {
         Role::Feature => true,
         Role::Target | Role::Weight => target == TargetPolicy::Required,

@@ -3,14 +3,13 @@
 //! Two passes over memory-mapped bytes, each in parallel over chunks that begin with a record. The first checks the structure and learns what
 //! each column holds, over all rows of all files; the second builds the columns. Neither result depends on how the bytes were cut.
 
-use std::borrow::Cow;
-
-use memchr::{memchr, memchr_iter, memchr2_iter};
+use memchr::{memchr, memchr_iter};
 use polars::prelude::*;
 use rayon::prelude::*;
 
 use crate::TableError;
 use crate::dates::{parse_date, parse_datetime};
+use crate::grammar::{Chunk, Cursor, DIGIT, Field, Grammar, OTHER, POINT, check_utf8, chunks};
 
 /// How fields are divided and read.
 pub(crate) struct Dialect<'a> {
@@ -63,6 +62,9 @@ const TEXT: u8 = 32;
 const CODE: u8 = 64;
 /// The word `nan`: a missing value among numbers.
 const NAN: u8 = 128;
+
+/// Integers of more digits may not fit into 64 bits.
+const MOST_DIGITS: usize = 18;
 
 /// How a column is stored.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -196,303 +198,7 @@ fn header(file: &str, cursor: &mut Cursor, grammar: &Grammar) -> Result<Vec<Stri
     Ok(names)
 }
 
-/// What breaks the structure of a file.
-struct Fault {
-    line: u64,
-    column: usize,
-    what: What,
-}
-
-enum What {
-    Unclosed,
-    AfterQuote { closed: u64 },
-    StrayQuote,
-    Nul,
-    Ragged { expected: usize, found: usize },
-    NotUtf8 { byte: u8 },
-    Changed,
-}
-
-impl Fault {
-    fn error(&self, file: &str, names: &[String]) -> TableError {
-        let place = format!("{file}, line {}", self.line);
-        let column = names
-            .get(self.column)
-            .map_or_else(|| format!("column {}", self.column + 1), |name| format!("column `{name}`"));
-        let (message, help) = match self.what {
-            What::Unclosed => (
-                format!("the quote that opens in {column} is never closed"),
-                "close it; inside a quoted field a quote is written twice: \"\"",
-            ),
-            What::AfterQuote { closed } if closed == self.line => (
-                format!("{column} goes on after its closing quote"),
-                "inside a quoted field a quote is written twice: \"\"",
-            ),
-            What::AfterQuote { closed } => (
-                format!("the quote that opens in {column} closes in line {closed}, in the middle of a field"),
-                "close it where its field ends; inside a quoted field a quote is written twice: \"\"",
-            ),
-            What::StrayQuote => (
-                format!("{column} has a quote in the middle of an unquoted field"),
-                "put the whole field in quotes and write the quote inside it twice: \"\"",
-            ),
-            What::Nul => (format!("{column} holds a NUL byte"), "the file is damaged, or is not text"),
-            What::Ragged { expected, found } => (
-                format!("{} where the header has {expected}", crate::error::counted(found, "field")),
-                "a field that holds the separator must be quoted",
-            ),
-            What::NotUtf8 { byte } => (
-                format!("byte 0x{byte:02x} is not UTF-8"),
-                "convert the file, if it is Latin-1 so: iconv -f LATIN1 -t UTF-8 IN > OUT",
-            ),
-            What::Changed => ("the file changed while it was read".to_owned(), "start again when nothing writes to it"),
-        };
-        TableError::new(format!("{place}: {message}")).help(help)
-    }
-}
-
-/// Bytes that begin with a record.
-struct Chunk<'a> {
-    bytes: &'a [u8],
-    /// The line of the first byte, counted from 1.
-    line: u64,
-}
-
-impl<'a> Chunk<'a> {
-    /// Gives every field to `each` with the number of its column, and returns the number of records. Stops where `each` returns false.
-    fn records(
-        &self,
-        grammar: &Grammar,
-        n_columns: usize,
-        mut each: impl FnMut(usize, Field<'a>) -> bool,
-    ) -> Result<usize, Fault> {
-        let mut cursor = Cursor { bytes: self.bytes, at: 0, line: self.line };
-        let mut records = 0;
-        while cursor.at < self.bytes.len() {
-            // An empty line is a missing value where there is one column, and nothing where there are more.
-            if n_columns > 1 && cursor.skip_empty_line() {
-                continue;
-            }
-            let line = cursor.line;
-            let found = cursor.record(grammar, |column, field| column >= n_columns || each(column, field))?;
-            if found != n_columns {
-                return Err(Fault { line, column: 0, what: What::Ragged { expected: n_columns, found } });
-            }
-            records += 1;
-        }
-        Ok(records)
-    }
-}
-
-/// Cuts after line ends that are outside of quotes. In a sound file the number of quotes before a byte says whether it is inside; in another the
-/// first fault lies in a chunk that was cut rightly.
-fn chunks(body: &[u8], first_line: u64) -> Vec<Chunk<'_>> {
-    const SIZE: usize = 4 << 20;
-    let count = |block: &[u8]| (memchr_iter(b'"', block).count() % 2 == 1, memchr_iter(b'\n', block).count() as u64);
-    let counts: Vec<(bool, u64)> = body.par_chunks(SIZE).map(count).collect();
-    let mut starts = vec![(0, first_line)];
-    let (mut inside, mut line) = (false, first_line);
-    for (block, (odd, lines)) in counts.into_iter().enumerate() {
-        let at = block * SIZE;
-        if block > 0
-            && let Some((start, lines)) = next_record(&body[at..], inside)
-            && starts.last().is_none_or(|&(last, _)| at + start > last)
-        {
-            starts.push((at + start, line + lines));
-        }
-        inside ^= odd;
-        line += lines;
-    }
-    let ends = starts.iter().skip(1).map(|&(start, _)| start).chain([body.len()]);
-    starts.iter().zip(ends).map(|(&(start, line), end)| Chunk { bytes: &body[start..end], line }).collect()
-}
-
-/// The offset after the first line end outside of quotes, and the number of line ends up to there.
-fn next_record(bytes: &[u8], mut inside: bool) -> Option<(usize, u64)> {
-    let mut lines = 0;
-    for at in memchr2_iter(b'"', b'\n', bytes) {
-        if bytes[at] == b'"' {
-            inside = !inside;
-            continue;
-        }
-        lines += 1;
-        if !inside {
-            return Some((at + 1, lines));
-        }
-    }
-    None
-}
-
-fn check_utf8(chunk: &Chunk) -> Result<(), Fault> {
-    let Err(error) = std::str::from_utf8(chunk.bytes) else { return Ok(()) };
-    let before = &chunk.bytes[..error.valid_up_to()];
-    let line = chunk.line + memchr_iter(b'\n', before).count() as u64;
-    let byte = chunk.bytes.get(before.len()).copied().unwrap_or_default();
-    Err(Fault { line, column: 0, what: What::NotUtf8 { byte } })
-}
-
-// What the bytes of an unquoted field are.
-const DIGIT: u8 = 1;
-const SIGN: u8 = 2;
-const OTHER: u8 = 4;
-const STOP: u8 = 128;
-
-/// What each byte means outside of quotes.
-struct Grammar {
-    separator: u8,
-    classes: [u8; 256],
-}
-
-impl Grammar {
-    fn new(separator: u8) -> Self {
-        let mut classes = [OTHER; 256];
-        classes[b'0' as usize..=b'9' as usize].fill(DIGIT);
-        b"+-.eE".iter().for_each(|&byte| classes[byte as usize] = SIGN);
-        [b'\n', b'\r', b'"', 0, separator].iter().for_each(|&byte| classes[byte as usize] = STOP);
-        Self { separator, classes }
-    }
-}
-
-/// A field as it is written, without its quotes.
-#[derive(Clone, Copy)]
-struct Field<'a> {
-    bytes: &'a [u8],
-    classes: u8,
-    quoted: bool,
-    /// Whether quotes inside are doubled.
-    doubled: bool,
-}
-
-struct Cursor<'a> {
-    bytes: &'a [u8],
-    at: usize,
-    line: u64,
-}
-
-impl<'a> Cursor<'a> {
-    fn skip_empty_line(&mut self) -> bool {
-        let rest = &self.bytes[self.at..];
-        let length = if rest.starts_with(b"\n") {
-            1
-        } else if rest.starts_with(b"\r\n") {
-            2
-        } else {
-            return false;
-        };
-        self.at += length;
-        self.line += 1;
-        true
-    }
-
-    /// One record: gives each field to `each` and returns their number.
-    #[inline]
-    fn record(&mut self, grammar: &Grammar, mut each: impl FnMut(usize, Field<'a>) -> bool) -> Result<usize, Fault> {
-        let mut column = 0;
-        loop {
-            let line = self.line;
-            let (field, last) = if self.bytes.get(self.at) == Some(&b'"') {
-                self.quoted(grammar, column)?
-            } else {
-                self.unquoted(grammar, column)?
-            };
-            if !each(column, field) {
-                return Err(Fault { line, column, what: What::Changed });
-            }
-            column += 1;
-            if last {
-                return Ok(column);
-            }
-        }
-    }
-
-    /// A field, and whether it is the record's last.
-    #[inline]
-    fn unquoted(&mut self, grammar: &Grammar, column: usize) -> Result<(Field<'a>, bool), Fault> {
-        let (bytes, start) = (self.bytes, self.at);
-        let (mut at, mut classes) = (start, 0);
-        loop {
-            let Some(&byte) = bytes.get(at) else { break };
-            let class = grammar.classes[byte as usize];
-            if class != STOP {
-                classes |= class;
-                at += 1;
-            } else if byte == b'\r' && bytes.get(at + 1) != Some(&b'\n') {
-                classes |= OTHER;
-                at += 1;
-            } else if byte == b'"' || byte == 0 {
-                let what = if byte == 0 { What::Nul } else { What::StrayQuote };
-                return Err(Fault { line: self.line, column, what });
-            } else {
-                break;
-            }
-        }
-        self.at = at;
-        let last = self.end_field(grammar);
-        Ok((Field { bytes: &bytes[start..at], classes, quoted: false, doubled: false }, last))
-    }
-
-    #[inline]
-    fn quoted(&mut self, grammar: &Grammar, column: usize) -> Result<(Field<'a>, bool), Fault> {
-        let (bytes, opened, start) = (self.bytes, self.line, self.at + 1);
-        let (mut at, mut doubled) = (start, false);
-        loop {
-            let Some(length) = memchr(b'"', &bytes[at..]) else {
-                return Err(Fault { line: opened, column, what: What::Unclosed });
-            };
-            at += length;
-            if bytes.get(at + 1) != Some(&b'"') {
-                break;
-            }
-            doubled = true;
-            at += 2;
-        }
-        let inside = &bytes[start..at];
-        self.line += memchr_iter(b'\n', inside).count() as u64;
-        if memchr(0, inside).is_some() {
-            return Err(Fault { line: opened, column, what: What::Nul });
-        }
-        self.at = at + 1;
-        let rest = &bytes[self.at..];
-        if !(rest.is_empty() || rest[0] == grammar.separator || rest[0] == b'\n' || rest.starts_with(b"\r\n")) {
-            return Err(Fault { line: opened, column, what: What::AfterQuote { closed: self.line } });
-        }
-        let last = self.end_field(grammar);
-        Ok((Field { bytes: inside, classes: OTHER, quoted: true, doubled }, last))
-    }
-
-    /// Steps over what ends a field; whether that was the end of the record.
-    #[inline]
-    fn end_field(&mut self, grammar: &Grammar) -> bool {
-        match self.bytes.get(self.at) {
-            Some(&byte) if byte == grammar.separator => {
-                self.at += 1;
-                false
-            }
-            Some(&byte) => {
-                self.at += if byte == b'\r' { 2 } else { 1 };
-                self.line += 1;
-                true
-            }
-            None => true,
-        }
-    }
-}
-
-impl<'a> Field<'a> {
-    fn text(&self) -> Cow<'a, [u8]> {
-        if !self.doubled {
-            return Cow::Borrowed(self.bytes);
-        }
-        let mut text = Vec::with_capacity(self.bytes.len());
-        let mut rest = self.bytes;
-        while let Some(at) = memchr(b'"', rest) {
-            text.extend_from_slice(&rest[..=at]);
-            rest = rest.get(at + 2..).unwrap_or_default();
-        }
-        text.extend_from_slice(rest);
-        Cow::Owned(text)
-    }
-
+impl Field<'_> {
     #[inline]
     fn is_null(&self, null_values: &[String]) -> bool {
         if self.bytes.is_empty() {
@@ -511,6 +217,8 @@ impl<'a> Field<'a> {
             0
         } else if self.classes == DIGIT {
             integer_facts(self.bytes)
+        } else if self.classes == DIGIT | POINT && memchr_iter(b'.', self.bytes).count() == 1 {
+            FLOAT
         } else {
             facts_of(self.bytes.trim_ascii())
         }
@@ -519,7 +227,7 @@ impl<'a> Field<'a> {
 
 #[inline]
 fn integer_facts(digits: &[u8]) -> u8 {
-    if digits.len() > 18 || (digits.len() > 1 && digits[0] == b'0') { INTEGER | CODE } else { INTEGER }
+    if digits.len() > MOST_DIGITS || (digits.len() > 1 && digits[0] == b'0') { INTEGER | CODE } else { INTEGER }
 }
 
 fn facts_of(bytes: &[u8]) -> u8 {
@@ -601,10 +309,10 @@ impl Builder {
         };
         let plain = field.bytes.trim_ascii();
         match self {
-            Self::Integer(builder) => append(builder, number::<i64>(plain), plain),
-            Self::Float(builder) => match number::<f64>(plain) {
-                Some(value) => append(builder, Some(value).filter(|value| !value.is_nan()), plain),
-                None => false,
+            Self::Integer(builder) => append(builder, integer(plain), plain),
+            Self::Float(builder) => match fast_float2::parse::<f64, _>(plain) {
+                Ok(value) => append(builder, Some(value).filter(|value| !value.is_nan()), plain),
+                Err(_) => false,
             },
             Self::Boolean(builder) => {
                 builder.append_value(is_word(plain, &["true"]));
@@ -637,8 +345,17 @@ impl Builder {
     }
 }
 
-fn number<T: std::str::FromStr>(bytes: &[u8]) -> Option<T> {
-    std::str::from_utf8(bytes).ok()?.parse().ok()
+fn integer(bytes: &[u8]) -> Option<i64> {
+    let (digits, sign) = match bytes {
+        [b'-', digits @ ..] => (digits, -1),
+        [b'+', digits @ ..] => (digits, 1),
+        digits => (digits, 1),
+    };
+    if digits.is_empty() || digits.len() > MOST_DIGITS {
+        return None;
+    }
+    let add = |sum: i64, byte: &u8| byte.is_ascii_digit().then(|| sum * 10 + i64::from(byte - b'0'));
+    Some(sign * digits.iter().try_fold(0, add)?)
 }
 
 /// Adds a value, or a null for the word `nan`.

@@ -9,6 +9,7 @@ mod conform;
 mod csv;
 mod dates;
 mod error;
+mod grammar;
 mod ingest;
 mod json_lines;
 mod kinds;

@@ -87,7 +87,12 @@ fn correlations() {
         assert_eq!(pairs.len(), columns.len() * (columns.len() - 1) / 2);
         for (a, b, r) in pairs {
             let expected = reference.all[key][a][b].as_f64().unwrap();
-            assert!((r - expected).abs() < 1e-12, "{key} of {} and {}: {r} against {expected}", reference.names[a], reference.names[b]);
+            assert!(
+                (r - expected).abs() < 1e-12,
+                "{key} of {} and {}: {r} against {expected}",
+                reference.names[a],
+                reference.names[b]
+            );
         }
     }
 }
@@ -120,7 +125,10 @@ fn neighbor_estimates() {
             let of_values = reference.all["kraskov"][name][k].as_f64().unwrap();
             let k = k.parse().unwrap();
             let ours = [&classes, &rare].map(|(codes, n_classes)| ross(&sorted, codes, *n_classes, k, &digamma));
-            assert!(ours.iter().zip(numbers(expected)).all(|(a, b)| (a - b).abs() < 1e-12), "{name}, {k}: {ours:?} against {expected}");
+            assert!(
+                ours.iter().zip(numbers(expected)).all(|(a, b)| (a - b).abs() < 1e-12),
+                "{name}, {k}: {ours:?} against {expected}"
+            );
             let ours = kraskov(column, &sorted, &values, &target, k, &digamma);
             assert!((ours - of_values).abs() < 1e-12, "{name}, {k}: {ours} against {of_values}");
             n_checked += 1;

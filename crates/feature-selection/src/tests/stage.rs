@@ -1,7 +1,9 @@
 use std::sync::Mutex;
 
 use polars::prelude::{Column, IntoColumn, NamedFrom, Series};
-use retune_stage::{Design, Device, Field, Fit, FitContext, Fitted, Kind, Level, Progress, Role, Rows, Schema, Stage, Table, TensorRows};
+use retune_stage::{
+    Design, Device, Field, Fit, FitContext, Fitted, Kind, Level, Progress, Role, Rows, Schema, Stage, Table, TensorRows,
+};
 use retune_testing::{classification, regression, round_trip, table};
 use serde_json::{Value, from_value, json};
 
@@ -61,7 +63,8 @@ fn planted(n: usize) -> Table {
 
 #[test]
 fn planted_columns_are_found_and_every_column_is_accounted_for() {
-    let stage = steps(json!([{ "variance_threshold": {} }, { "correlation": {} }, { "mutual_information": { "keep": 3 } }]));
+    let stage =
+        steps(json!([{ "variance_threshold": {} }, { "correlation": {} }, { "mutual_information": { "keep": 3 } }]));
     let fit = fit(&stage, &planted(400));
     assert_eq!(names(&fit.train), ["x0", "x1", "x2"]);
     assert_eq!(fit.report.columns, [17, 3]);
@@ -75,11 +78,17 @@ fn planted_columns_are_found_and_every_column_is_accounted_for() {
     let again = account(&fit, "again");
     let told = format!("{:.3}", again["score"].as_f64().unwrap());
     let reason = format!("correlates -1 with `x1`, which comes before it and tells as much of the target ({told})");
-    assert_eq!((&again["method"], &again["decision"], &again["reason"]), (&json!("correlation"), &json!("dropped"), &json!(reason)));
+    assert_eq!(
+        (&again["method"], &again["decision"], &again["reason"]),
+        (&json!("correlation"), &json!("dropped"), &json!(reason))
+    );
     assert_eq!(account(&fit, "constant")["reason"], "it is constant");
     let noise = account(&fit, "noise5");
     assert_eq!((&noise["method"], &noise["source"]), (&json!("mutual_information"), &json!("noise5")));
-    assert!(noise["reason"].as_str().unwrap().ends_with("nats of the target, not among the 3 that tell most of 15"), "{noise}");
+    assert!(
+        noise["reason"].as_str().unwrap().ends_with("nats of the target, not among the 3 that tell most of 15"),
+        "{noise}"
+    );
     let (name, frame) = &fit.report.tables[0];
     assert_eq!((name.as_str(), frame.height()), ("features", 17));
     assert_eq!(frame.get_column_names(), ["column", "source", "method", "score", "rank", "kept", "reason"]);
@@ -96,7 +105,10 @@ fn of_correlated_columns_the_one_stays_that_tells_more() {
     let fit = fit(&steps(json!([{ "correlation": { "max": 0.9, "method": "spearman" } }])), &line);
     assert_eq!(names(&fit.train), ["x0", "x1"]);
     let reason = account(&fit, "weaker")["reason"].as_str().unwrap().to_owned();
-    assert!(reason.starts_with("correlates 0.99") && reason.contains("with `x1`, which tells more of the target (0.8"), "{reason}");
+    assert!(
+        reason.starts_with("correlates 0.99") && reason.contains("with `x1`, which tells more of the target (0.8"),
+        "{reason}"
+    );
     assert_eq!(account(&fit, "x1")["reason"], "no better column correlates above 0.9");
     assert_eq!(kept(&steps(json!([{ "correlation": { "max": 1.0 } }])), &line).len(), 3);
 }
@@ -125,11 +137,16 @@ fn always_and_never_keep_are_obeyed() {
     assert_eq!(names(&fit.train).len(), 3);
     assert!(["constant", "again"].iter().all(|name| names(&fit.train).contains(&(*name).to_owned())));
     assert_eq!(account(&fit, "again")["reason"], "listed under `always_keep`");
-    assert!(account(&fit, "x1")["reason"].as_str().unwrap().ends_with("with `again`, which is listed under `always_keep`"));
+    assert!(
+        account(&fit, "x1")["reason"].as_str().unwrap().ends_with("with `again`, which is listed under `always_keep`")
+    );
     assert_eq!(account(&fit, "noise3")["method"], "never_keep");
     assert!(fit.report.details["summary"].as_str().unwrap().starts_with("17 -> 3 features (never_keep -12, "));
     let both = by(json!(["x0", "again"]), json!(["again", "x1"]), json!([{ "correlation": {} }]));
-    assert_eq!(kept(&by(json!(["x0"]), json!({ "not": ["x0"] }), json!([{ "mutual_information": { "keep": 1 } }])), &table), ["x0"]);
+    assert_eq!(
+        kept(&by(json!(["x0"]), json!({ "not": ["x0"] }), json!([{ "mutual_information": { "keep": 1 } }])), &table),
+        ["x0"]
+    );
     assert!(refusal(&both, &table).starts_with("column `again` is chosen by both `always_keep` and `never_keep`; "));
 }
 
@@ -142,7 +159,12 @@ fn two_valued_columns_are_counted_whatever_their_values() {
     let labels: Vec<&str> = y.iter().map(|y| if *y > 0.5 { "high" } else { "low" }).collect();
     let stage = steps(json!([{ "mutual_information": { "keep": "100 %" } }]));
     for target in [y.clone().into(), labels.into()] {
-        let columns = [("flag", flag.clone().into()), ("boolean", booleans.clone().into()), ("scaled", scaled.clone().into()), ("y", target)];
+        let columns = [
+            ("flag", flag.clone().into()),
+            ("boolean", booleans.clone().into()),
+            ("scaled", scaled.clone().into()),
+            ("y", target),
+        ];
         let fit = fit(&stage, &table(columns).target("y").build());
         let [a, b, c] = ["flag", "boolean", "scaled"].map(|name| account(&fit, name)["score"].as_f64().unwrap());
         assert!(a > 0.05 && a == b && a == c, "{a} {b} {c}");
@@ -179,7 +201,10 @@ fn every_mistake_of_the_columns_is_said_at_once() {
     check(json!({ "steps": step, "always_keep": "aeg" }), &[&[unknown], &columns[..]].concat());
     check(json!({ "steps": step, "never_keep": { "not": "numeric" } }), &[]);
     check(json!({ "steps": step, "never_keep": ["c*", "born", "remark"], "always_keep": ["age"] }), &[]);
-    check(json!({ "steps": step, "never_keep": "all" }), &["`never_keep` drops all 6 feature columns; let it choose fewer"]);
+    check(
+        json!({ "steps": step, "never_keep": "all" }),
+        &["`never_keep` drops all 6 feature columns; let it choose fewer"],
+    );
 }
 
 #[test]
@@ -187,7 +212,8 @@ fn rows_that_do_not_fit_are_refused() {
     let step = |step: Value| steps(json!([step]));
     let two = |x: [Option<f64>; 4], y: [f64; 4]| table([("x", x.into()), ("y", y.into())]).target("y").build();
     let some = |x: [f64; 4]| x.map(Some);
-    let check = |stage: &FeatureSelectionStage, table: &Table, expected: &str| assert_eq!(refusal(stage, table), expected);
+    let check =
+        |stage: &FeatureSelectionStage, table: &Table, expected: &str| assert_eq!(refusal(stage, table), expected);
     let variance = step(json!({ "variance_threshold": {} }));
     check(
         &variance,
@@ -271,19 +297,25 @@ fn columns_are_found_by_name_and_survive_saving() {
     assert_eq!((loaded.kind(), loaded.input()), ("feature-selection", fit.fitted.input()));
     assert_eq!(loaded.kept().collect::<Vec<_>>(), names(&fit.train));
     // Other order, fewer rows, no target, and none of the columns that were dropped.
-    let order = Schema { fields: table.schema().fields.iter().rev().cloned().collect(), task: table.schema().task.clone() };
-    let shuffled = Table::new(table.frame().clone(), order).unwrap().drop(&["label".to_owned(), "noise3".to_owned()]).unwrap();
+    let order =
+        Schema { fields: table.schema().fields.iter().rev().cloned().collect(), task: table.schema().task.clone() };
+    let shuffled =
+        Table::new(table.frame().clone(), order).unwrap().drop(&["label".to_owned(), "noise3".to_owned()]).unwrap();
     let Rows::Table(expected) = &fit.train else { panic!("a table") };
     let expected = expected.drop(&["label".to_owned()]).unwrap().take(&[7, 5]).unwrap();
     for fitted in [fit.fitted.as_ref(), &loaded] {
-        let Rows::Table(applied) = fitted.apply(Rows::Table(shuffled.take(&[7, 5]).unwrap())).unwrap() else { panic!("a table") };
+        let Rows::Table(applied) = fitted.apply(Rows::Table(shuffled.take(&[7, 5]).unwrap())).unwrap() else {
+            panic!("a table")
+        };
         assert_eq!((applied.frame(), applied.schema()), (expected.frame(), expected.schema()));
         let Rows::Table(again) = fitted.apply(Rows::Table(table.clone())).unwrap() else { panic!("a table") };
         assert_eq!(names(&Rows::Table(again)), names(&fit.train));
     }
     let without = Rows::Table(table.drop(&["x1".to_owned()]).unwrap());
     assert_eq!(loaded.apply(without).err().unwrap().message, "the rows lack 1 column: `x1`");
-    assert!(fit.train.schema().of_role(Role::RowNumber).is_some() && fit.train.schema().of_role(Role::Target).is_some());
+    assert!(
+        fit.train.schema().of_role(Role::RowNumber).is_some() && fit.train.schema().of_role(Role::Target).is_some()
+    );
 }
 
 /// Writes down what it is told; may ask to stop.

@@ -80,7 +80,7 @@ fn types_of_arrow_rs_that_polars_stores_otherwise() {
 
 #[test]
 fn stored_and_read_back() {
-    let folder = Folder::new();
+    let folder = Folder::temporary();
     let table = every_type();
     write_ipc(&table, &folder.path("t.arrow")).unwrap();
     let read = read_ipc(&folder.path("t.arrow"), table.schema().clone()).unwrap();
@@ -96,7 +96,7 @@ fn stored_and_read_back() {
 /// The bytes depend on the values alone, not on how they came about.
 #[test]
 fn equal_tables_give_equal_bytes() {
-    let folder = Folder::new();
+    let folder = Folder::temporary();
     let bytes = |name: &str, table: &Table| {
         write_ipc(table, &folder.path(name)).unwrap();
         std::fs::read(folder.path(name)).unwrap()

@@ -111,7 +111,7 @@ fn bad_files_are_told_with_line_and_way_out() {
         ),
     ];
     for (case, bytes, message, help) in cases {
-        let folder = Folder::new();
+        let folder = Folder::temporary();
         let error = read_files(&[folder.write("x.csv", bytes)], &ReadOptions::default()).expect_err(case);
         assert_eq!(folder.words(&error), (message.to_owned(), help.to_owned()), "{case}");
     }
@@ -126,7 +126,7 @@ fn columns_hold_what_all_their_rows_say() {
         ("\"1\"\n\"\"\n", "i64"),
         ("1\nnan\n", "i64"),
         ("1\n2.5\n", "f64"),
-        (".5\n1.\n1e-3\ninf\n", "f64"),
+        (".5\n1.\n1e-3\n-.5E+2\n+0.5\ninf\n-Infinity\n", "f64"),
         ("00501\n90210\n", "str"),
         ("0\n1\n", "i64"),
         ("0.5\n007\n", "f64"),
@@ -141,6 +141,8 @@ fn columns_hold_what_all_their_rows_say() {
         ("1e\n", "str"),
         ("-\n", "str"),
         (".\n", "str"),
+        ("1.2.3\n", "str"),
+        ("1-2\n", "str"),
     ];
     for (rows, dtype) in cases {
         let frame = frame(&format!("k,a\n{}", rows.lines().map(|row| format!("1,{row}\n")).collect::<String>()));
@@ -168,7 +170,7 @@ fn fields_are_read_as_they_are_written() {
 
 #[test]
 fn options_are_heeded() {
-    let folder = Folder::new();
+    let folder = Folder::temporary();
     let path = folder.write("x.csv", "a;b;c\n1;NA;01\n-;2;1\n");
     let options = ReadOptions {
         separator: b';',
@@ -182,7 +184,7 @@ fn options_are_heeded() {
 
 #[test]
 fn files_of_one_glob_are_one_table() {
-    let folder = Folder::new();
+    let folder = Folder::temporary();
     let paths = [folder.write("2.csv", "b,a\nx,3\n"), folder.write("1.csv", "a,b\n1,y\n2,\n")];
     let expected = df!("a" => [1_i64, 2, 3], "b" => [Some("y"), None, Some("x")]).unwrap();
     assert!(read_files(&paths, &ReadOptions::default()).unwrap().equals_missing(&expected));
@@ -206,7 +208,7 @@ fn large_files_do_not_depend_on_how_they_are_cut() {
     let texts = frame.column("text").unwrap().str().unwrap();
     assert!(texts.iter().enumerate().all(|(at, text)| text == Some(&format!("line\nof \"row\" {at},"))));
     // A fault late in the file has its line.
-    let folder = Folder::new();
+    let folder = Folder::temporary();
     let path = folder.write("x.csv", format!("{text}1,2\n"));
     let error = read_files(&[path], &ReadOptions::default()).unwrap_err();
     assert_eq!(folder.words(&error).0, format!("x.csv, line {}: 2 fields where the header has 3", 2 * n + 2));

@@ -7,7 +7,7 @@ use crate::{Folder, data};
 
 #[test]
 fn files_that_cannot_be_read_are_told() {
-    let folder = Folder::new();
+    let folder = Folder::temporary();
     folder.write("people.csv", "a,b\n1,2\n");
     folder.write("cut.parquet", b"PAR1abcdef");
     folder.write("other.parquet", b"a,b\n1,2\n");
@@ -61,7 +61,7 @@ fn files_that_cannot_be_read_are_told() {
 
 #[test]
 fn json_lines_become_columns() {
-    let folder = Folder::new();
+    let folder = Folder::temporary();
     let text = "{\"i\": 1, \"f\": 1, \"s\": \"x\", \"b\": true, \"m\": 1}\r\n\n{\"f\": 2.5, \"i\": null, \"s\": \"\", \"m\": \"one\", \"d\": \"2024-02-29\"}\n";
     let path = folder.write("x.jsonl", text);
     let expected = df!(
@@ -78,7 +78,7 @@ fn json_lines_become_columns() {
 
 #[test]
 fn every_format_is_written_and_read_back() {
-    let folder = Folder::new();
+    let folder = Folder::temporary();
     let rows = table([
         ("x", [Some(1.5), None, Some(-0.25)].into()),
         ("n", [1_i64, 2, 3].into()),
@@ -101,7 +101,7 @@ fn every_format_is_written_and_read_back() {
 
 #[test]
 fn files_of_several_types_are_refused_where_they_do_not_fit() {
-    let folder = Folder::new();
+    let folder = Folder::temporary();
     let write = |name: &str, values: retune_testing::Values| {
         let path = folder.path(name);
         write_file(&table([("a", values)]).build(), &path).unwrap();
@@ -118,7 +118,7 @@ fn files_of_several_types_are_refused_where_they_do_not_fit() {
 /// Damage is an error or goes unseen (digests are the store's), but nothing panics.
 #[test]
 fn damaged_binary_files_do_not_panic() {
-    let folder = Folder::new();
+    let folder = Folder::temporary();
     let rows = retune_testing::classification(50, 3, 2, 1);
     for name in ["x.parquet", "x.arrow"] {
         write_file(&rows, &folder.path(name)).unwrap();

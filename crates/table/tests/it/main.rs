@@ -20,7 +20,7 @@ use retune_table::{ReadOptions, Table, TableError, read_files};
 pub struct Folder(tempfile::TempDir);
 
 impl Folder {
-    pub fn new() -> Self {
+    pub fn temporary() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
 
@@ -47,7 +47,7 @@ pub fn data(json: serde_json::Value) -> Data {
 
 /// A frame from the text of a CSV file.
 pub fn frame(text: &str) -> DataFrame {
-    let folder = Folder::new();
+    let folder = Folder::temporary();
     read_files(&[folder.write("x.csv", text)], &ReadOptions::default()).unwrap()
 }
 
