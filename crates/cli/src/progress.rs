@@ -34,14 +34,26 @@ fn in_words(event: &Event) -> Option<String> {
     Some(match event {
         Event::RunStarted { .. } | Event::Progress { .. } | Event::RunFinished { .. } => return None,
         Event::StageCached { stage, .. } => format!("{QUIET}  cached{QUIET:#}  {stage}"),
-        Event::StageStarted { stage, reason, .. } => format!("{STRONG} running{STRONG:#}  {stage} {QUIET}({reason}){QUIET:#}"),
-        Event::StageFinished { stage, seconds, summary } => format!("{GOOD}    done{GOOD:#}  {stage} {QUIET}in {}{QUIET:#}  {summary}", duration(*seconds)),
+        Event::StageStarted { stage, reason, .. } => {
+            format!("{STRONG} running{STRONG:#}  {stage} {QUIET}({reason}){QUIET:#}")
+        }
+        Event::StageFinished { stage, seconds, summary } => {
+            format!("{GOOD}    done{GOOD:#}  {stage} {QUIET}in {}{QUIET:#}  {summary}", duration(*seconds))
+        }
         Event::StageFailed { stage, failure } => {
-            let help = failure.help.as_deref().map(|help| format!("\n          {STRONG}help{STRONG:#}: {help}")).unwrap_or_default();
+            let help = failure
+                .help
+                .as_deref()
+                .map(|help| format!("\n          {STRONG}help{STRONG:#}: {help}"))
+                .unwrap_or_default();
             format!("{ERROR}  failed{ERROR:#}  {stage}: {}{help}", failure.message)
         }
-        Event::StageSkipped { stage, because } => format!("{WARNING} skipped{WARNING:#}  {stage} {QUIET}(`{because}` failed){QUIET:#}"),
-        Event::Message { stage, level: Level::Warning, text } => format!("{WARNING} warning{WARNING:#}  {stage}: {text}"),
+        Event::StageSkipped { stage, because } => {
+            format!("{WARNING} skipped{WARNING:#}  {stage} {QUIET}(`{because}` failed){QUIET:#}")
+        }
+        Event::Message { stage, level: Level::Warning, text } => {
+            format!("{WARNING} warning{WARNING:#}  {stage}: {text}")
+        }
         Event::Message { stage, level: Level::Info, text } => format!("{QUIET}    note{QUIET:#}  {stage}: {text}"),
     })
 }

@@ -19,13 +19,26 @@ pub fn print_metrics(metrics: &Value) {
 pub fn print_scores(result: &Value) {
     let text = |pointer: &str| result.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
     let models: Vec<&Value> = result.get("models").and_then(Value::as_array).into_iter().flatten().collect();
-    let (Some(first), set, n_rows) = (models.first(), text("/set"), result.get("n_rows").and_then(Value::as_u64).unwrap_or(0)) else { return };
+    let (Some(first), set, n_rows) =
+        (models.first(), text("/set"), result.get("n_rows").and_then(Value::as_u64).unwrap_or(0))
+    else {
+        return;
+    };
     let confidence = result.get("confidence").and_then(Value::as_f64).unwrap_or(0.95) * 100.0;
-    output::line(&format!("{STRONG}{}{STRONG:#} {QUIET}on {n_rows} {set} rows, with {confidence:.0} % intervals{QUIET:#}", text("/stage")));
+    output::line(&format!(
+        "{STRONG}{}{STRONG:#} {QUIET}on {n_rows} {set} rows, with {confidence:.0} % intervals{QUIET:#}",
+        text("/stage")
+    ));
     let mut header = vec!["metric".to_owned()];
     for (position, model) in models.iter().enumerate() {
         let name = |key: &str| model.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
-        let role = if models.len() > 1 && position == 0 { "base" } else if models.len() > 1 { "tuned" } else { "model" };
+        let role = if models.len() > 1 && position == 0 {
+            "base"
+        } else if models.len() > 1 {
+            "tuned"
+        } else {
+            "model"
+        };
         header.push(format!("{role}: {} ({})", name("id"), name("family")));
     }
     if models.len() > 1 {

@@ -12,9 +12,9 @@ mod model;
 mod rows;
 
 use ndarray::ArrayView2;
-use retune_metrics::Prediction;
+use retune_metrics::{Prediction, Truth};
 use retune_spec::Estimator;
-use retune_stage::{Design, Device, FitContext, LoadDir, Progress, Result, SaveDir, Seed, StageError, Task};
+use retune_stage::{Design, Device, FitContext, LoadDir, Progress, Result, SaveDir, Seed, StageError, Target, Task};
 
 pub use boosting::FittedBoosting;
 pub use linear::FittedLinear;
@@ -39,6 +39,14 @@ impl<'a> FitOptions<'a> {
     /// Those of a stage.
     pub fn of(context: &FitContext<'a>) -> Self {
         Self { seed: context.seed, threads: context.threads, device: context.device, progress: context.progress }
+    }
+}
+
+/// A target as scores want to see it.
+pub fn truth_of(target: &Target) -> Truth<'_> {
+    match target {
+        Target::Classes { codes, n_classes } => Truth::Classes { codes, n_classes: *n_classes },
+        Target::Values(values) => Truth::Values(values),
     }
 }
 

@@ -1,9 +1,10 @@
 //! The guard: a tuned model that does not hold up is not kept.
 
-use retune_metrics::{Interval, Prediction, Truth, paired_difference, score};
+use retune_estimators::truth_of;
+use retune_metrics::{Interval, Prediction, paired_difference, score};
 use retune_spec::Metric;
 use retune_spec::fine_tuning::{Goal, Guard};
-use retune_stage::{Design, Result, Seed, StageError, Target};
+use retune_stage::{Design, Result, Seed, StageError};
 use serde::Serialize;
 
 /// Bootstrap resamples of the interval.
@@ -56,8 +57,15 @@ pub struct GoalResult {
 }
 
 /// Compares two models on rows that neither learned from nor was stopped by.
-pub fn judge(spec: &Guard, metric: Metric, rows: &Design, base: &Prediction, tuned: &Prediction, seed: Seed) -> Result<Verdict> {
-    let truth = truth_of(rows)?;
+pub fn judge(
+    spec: &Guard,
+    metric: Metric,
+    rows: &Design,
+    base: &Prediction,
+    tuned: &Prediction,
+    seed: Seed,
+) -> Result<Verdict> {
+    let truth = truth_of(rows.target()?);
     let score = |prediction| score(metric, &truth, prediction).map_err(|error| StageError::data(error.to_string()));
     let (base_score, tuned_score) = (score(base)?, score(tuned));
     let n_rows = rows.n_rows();
@@ -75,13 +83,15 @@ pub fn judge(spec: &Guard, metric: Metric, rows: &Design, base: &Prediction, tun
         return Ok(verdict(Decision::KeptBase, None, None, "base kept: the tuned model cannot be scored".to_owned()));
     };
     if base == tuned {
-        let reason = format!("base kept: tuning changed nothing ({} {base_score:.4} on {n_rows} guard rows)", metric.word());
+        let reason =
+            format!("base kept: tuning changed nothing ({} {base_score:.4} on {n_rows} guard rows)", metric.word());
         return Ok(verdict(Decision::KeptBase, Some(tuned_score), None, reason));
     }
     let difference = paired_difference(metric, &truth, base, tuned, RESAMPLES, spec.confidence, seed.0);
     let difference = better_is_more(metric, difference.map_err(|error| StageError::data(error.to_string()))?);
     let holds_up = difference.value >= -spec.max_drop && difference.high >= 0.0;
-    let (decision, kept) = if holds_up { (Decision::KeptTuned, "tuned kept") } else { (Decision::KeptBase, "base kept") };
+    let (decision, kept) =
+        if holds_up { (Decision::KeptTuned, "tuned kept") } else { (Decision::KeptBase, "base kept") };
     let reason = format!(
         "{kept}: {} {tuned_score:.4} against the base's {base_score:.4} on {n_rows} guard rows ({:+.4} for the better, {:.0} % interval {:+.4} to {:+.4})",
         metric.word(),
@@ -109,7 +119,8 @@ pub fn refused(spec: &Guard, metric: Metric, why: &str) -> Verdict {
 
 /// Whether the kept model reaches a goal on the guard rows.
 pub fn reach(goal: &Goal, rows: &Design, kept: &Prediction) -> Result<GoalResult> {
-    let value = score(goal.metric, &truth_of(rows)?, kept).map_err(|error| StageError::data(error.to_string()))?;
+    let value =
+        score(goal.metric, &truth_of(rows.target()?), kept).map_err(|error| StageError::data(error.to_string()))?;
     let is_enough = goal.at_least.is_none_or(|least| value >= least) && goal.at_most.is_none_or(|most| value <= most);
     let wanted = match (goal.at_least, goal.at_most) {
         (Some(least), _) => format!("at least {least}"),
@@ -117,15 +128,12 @@ pub fn reach(goal: &Goal, rows: &Design, kept: &Prediction) -> Result<GoalResult
         (None, None) => "anything".to_owned(),
     };
     let word = if is_enough { "reached" } else { "missed" };
-    let reason = format!("goal {word}: {} is {value:.4} on {} guard rows, {wanted} was asked for", goal.metric.word(), rows.n_rows());
+    let reason = format!(
+        "goal {word}: {} is {value:.4} on {} guard rows, {wanted} was asked for",
+        goal.metric.word(),
+        rows.n_rows()
+    );
     Ok(GoalResult { metric: goal.metric, value, reached: is_enough, required: goal.required, reason })
-}
-
-fn truth_of(rows: &Design) -> Result<Truth<'_>> {
-    Ok(match rows.target()? {
-        Target::Classes { codes, n_classes } => Truth::Classes { codes, n_classes: *n_classes },
-        Target::Values(values) => Truth::Values(values),
-    })
 }
 
 fn better_is_more(metric: Metric, difference: Interval) -> Interval {
@@ -138,6 +146,8 @@ fn better_is_more(metric: Metric, difference: Interval) -> Interval {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use retune_stage::Target;
+
     use super::*;
 
     fn rows(values: Vec<f64>) -> Design {
@@ -147,9 +157,15 @@ mod tests {
 
     fn verdict(base_error: f64, tuned_error: f64, max_drop: f64) -> Decision {
         let truth: Vec<f64> = (0..200).map(f64::from).collect();
-        let off = |error: f64| Prediction::Values(truth.iter().enumerate().map(|(i, y)| y + if i % 2 == 0 { error } else { -error }).collect());
+        let off = |error: f64| {
+            Prediction::Values(
+                truth.iter().enumerate().map(|(i, y)| y + if i % 2 == 0 { error } else { -error }).collect(),
+            )
+        };
         let guard = Guard { max_drop, ..Guard::default() };
-        judge(&guard, Metric::Rmse, &rows(truth.clone()), &off(base_error), &off(tuned_error), Seed(1)).unwrap().decision
+        judge(&guard, Metric::Rmse, &rows(truth.clone()), &off(base_error), &off(tuned_error), Seed(1))
+            .unwrap()
+            .decision
     }
 
     #[test]

@@ -8,9 +8,8 @@ mod strategies;
 
 use retune_estimators::Model;
 use retune_spec::Metric;
-use retune_spec::data::TaskKind;
 use retune_spec::fine_tuning::FineTuning;
-use retune_stage::{Design, ErrorClass, Fit, FitContext, Level, Result, Rows, Schema, Stage, StageError, StageReport, Task};
+use retune_stage::{Design, ErrorClass, Fit, FitContext, Level, Result, Rows, Schema, Stage, StageError, StageReport};
 use serde_json::json;
 
 pub use crate::guard::{Decision, GoalResult, Verdict};
@@ -22,23 +21,28 @@ pub struct FineTuningStage(pub FineTuning);
 impl Stage for FineTuningStage {
     fn check(&self, input: &Schema) -> Result<(), Vec<StageError>> {
         let Some(task) = &input.task else { return Err(vec![StageError::data("the data have no target to learn")]) };
-        let kind = kind_of(task);
+        let kind = task.kind();
         let metrics = [self.0.guard.metric, self.0.goal.as_ref().map(|goal| goal.metric)];
         let wrong = metrics.into_iter().flatten().filter(|metric| metric.task() != kind);
         let mistakes: Vec<StageError> = wrong
-            .map(|metric| StageError::data(format!("`{}` does not score this task", metric.word())).help("choose another metric for `guard` or `goal`"))
+            .map(|metric| {
+                StageError::data(format!("`{}` does not score this task", metric.word()))
+                    .help("choose another metric for `guard` or `goal`")
+            })
             .collect();
         if mistakes.is_empty() { Ok(()) } else { Err(mistakes) }
     }
 
     fn fit(&self, train: Rows, context: &FitContext) -> Result<Fit> {
         let base = context.base.and_then(|base| base.as_any().downcast_ref::<Model>());
-        let base = base.ok_or_else(|| StageError::failed("fine-tuning needs the model of the stage that `base` names"))?;
+        let base =
+            base.ok_or_else(|| StageError::failed("fine-tuning needs the model of the stage that `base` names"))?;
         let validation = context.validation.ok_or_else(|| {
-            StageError::data("fine-tuning needs validation rows: to stop by, and for the guard").help("give `data.split` a share for `validation`, or name a file `data.validation`")
+            StageError::data("fine-tuning needs validation rows: to stop by, and for the guard")
+                .help("give `data.split` a share for `validation`, or name a file `data.validation`")
         })?;
         let (stop_rows, guard_rows) = halves(&validation.design()?, context)?;
-        let metric = self.0.guard.metric.unwrap_or_else(|| Metric::default_for(kind_of(&base.task)));
+        let metric = self.0.guard.metric.unwrap_or_else(|| Metric::default_for(base.task.kind()));
         let tuned = strategies::tune(&self.0, base, &train.design()?, &stop_rows, context);
         context.progress.check_cancelled()?;
         let base_prediction = base.predict(&guard_rows)?;
@@ -52,7 +56,9 @@ impl Stage for FineTuningStage {
                 (verdict, Some(tuned.model), tuned.curve)
             }
             // A tuning that fails leaves a model that works: the base.
-            Err(error) if error.class != ErrorClass::Cancelled => (refused(&self.0.guard, metric, &error.message), None, None),
+            Err(error) if error.class != ErrorClass::Cancelled => {
+                (refused(&self.0.guard, metric, &error.message), None, None)
+            }
             Err(error) => return Err(error),
         };
         let kept = match (verdict.decision, tuned) {
@@ -62,21 +68,18 @@ impl Stage for FineTuningStage {
         if verdict.decision == Decision::KeptBase {
             context.progress.message(Level::Warning, &verdict.reason);
         }
-        let goal = self.0.goal.as_ref().map(|goal| reach(goal, &guard_rows, &kept.predict(&guard_rows)?)).transpose()?;
+        let goal =
+            self.0.goal.as_ref().map(|goal| reach(goal, &guard_rows, &kept.predict(&guard_rows)?)).transpose()?;
         if let Some(goal) = &goal {
             context.progress.message(if goal.reached { Level::Info } else { Level::Warning }, &goal.reason);
         }
-        let mut report = StageReport { details: json!({ "summary": verdict.reason, "guard": verdict, "goal": goal }), ..StageReport::default() };
+        let mut report = StageReport {
+            details: json!({ "summary": verdict.reason, "guard": verdict, "goal": goal }),
+            ..StageReport::default()
+        };
         report.learned("guard", verdict.reason);
         report.tables.extend(curve.map(|curve| ("learning_curve".to_owned(), curve)));
         Ok(Fit { fitted: Box::new(kept), train, report })
-    }
-}
-
-fn kind_of(task: &Task) -> TaskKind {
-    match task {
-        Task::Classification { .. } => TaskKind::Classification,
-        Task::Regression => TaskKind::Regression,
     }
 }
 
@@ -89,6 +92,8 @@ fn halves(validation: &Design, context: &FitContext) -> Result<(Design, Design)>
         let rows = retune_stage::Target::Values(vec![0.0; target.len()]);
         retune_table::folds_of(&rows, &[], None, 2, context.seed.derive("halves").0)
     });
-    let folds = folds.map_err(|error| StageError::data(format!("the validation rows cannot be divided for stopping and guarding: {}", error.message)))?;
+    let folds = folds.map_err(|error| {
+        StageError::data(format!("the validation rows cannot be divided for stopping and guarding: {}", error.message))
+    })?;
     Ok((validation.take(&folds[0].train), validation.take(&folds[0].validation)))
 }

@@ -2,11 +2,11 @@
 
 use polars::prelude::*;
 use retune_estimators::linear::LeastSquares;
-use retune_estimators::{FitOptions, FittedModel, Model, boosting, logistic, mlp};
-use retune_metrics::{Truth, score};
+use retune_estimators::{FitOptions, FittedModel, Model, boosting, logistic, mlp, truth_of};
+use retune_metrics::score;
 use retune_spec::fine_tuning::{FineTuning, LinearTuning};
 use retune_spec::{Estimator, Metric};
-use retune_stage::{Design, FitContext, Result, StageError, Target};
+use retune_stage::{Design, FitContext, Result, StageError};
 
 /// A tuned model, and how its loss went.
 pub struct Tuned {
@@ -17,7 +17,13 @@ pub struct Tuned {
 }
 
 /// Trains the base further by the block of its family.
-pub fn tune(spec: &FineTuning, base: &Model, train: &Design, stop_rows: &Design, context: &FitContext) -> Result<Tuned> {
+pub fn tune(
+    spec: &FineTuning,
+    base: &Model,
+    train: &Design,
+    stop_rows: &Design,
+    context: &FitContext,
+) -> Result<Tuned> {
     let options = FitOptions { seed: context.seed.derive("tune"), ..FitOptions::of(context) };
     let train = &base.bind(train)?;
     let stop_rows = &base.bind(stop_rows)?;
@@ -32,7 +38,10 @@ pub fn tune(spec: &FineTuning, base: &Model, train: &Design, stop_rows: &Design,
             let (tuned, history) = boosting::fit_more(trees, &spec.boosting, train, stop_rows, &options)?;
             let rounds = (1..=history.validation.len() as u32).collect::<Vec<_>>();
             let curve = df!("round" => rounds, "validation_loss" => history.validation)?;
-            Ok(Tuned { model: base.with_fitted(FittedModel::Boosting(tuned), base.estimator.clone()), curve: Some(curve) })
+            Ok(Tuned {
+                model: base.with_fitted(FittedModel::Boosting(tuned), base.estimator.clone()),
+                curve: Some(curve),
+            })
         }
         (FittedModel::Logistic(start), Estimator::LogisticRegression(parameters)) => {
             refine(&spec.linear, parameters.l2, |l2| {
@@ -63,7 +72,8 @@ fn refine(spec: &LinearTuning, l2: f64, mut fit: impl FnMut(f64) -> Result<(Mode
     }
     let half = spec.steps / 2;
     // An odd number of steps, so that the base's own penalty is the middle one.
-    let penalties: Vec<f64> = (0..=2 * half).map(|step| l2 * spec.factor.powf(step as f64 / half.max(1) as f64 - 1.0)).collect();
+    let penalties: Vec<f64> =
+        (0..=2 * half).map(|step| l2 * spec.factor.powf(step as f64 / half.max(1) as f64 - 1.0)).collect();
     let (mut losses, mut best): (Vec<f64>, Option<(Model, f64)>) = (Vec::new(), None);
     for &penalty in &penalties {
         let (model, loss) = fit(penalty)?;
@@ -77,9 +87,6 @@ fn refine(spec: &LinearTuning, l2: f64, mut fit: impl FnMut(f64) -> Result<(Mode
 }
 
 fn loss(metric: Metric, model: &Model, rows: &Design) -> Result<f64> {
-    let truth = match rows.target()? {
-        Target::Classes { codes, n_classes } => Truth::Classes { codes, n_classes: *n_classes },
-        Target::Values(values) => Truth::Values(values),
-    };
+    let truth = truth_of(rows.target()?);
     score(metric, &truth, &model.predict(rows)?).map_err(|error| StageError::data(error.to_string()))
 }

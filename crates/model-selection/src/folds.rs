@@ -25,7 +25,8 @@ impl Progress for Quiet<'_> {
 
 /// Divides the raw training rows and fits the chain before the model once for each fold.
 pub fn prepare(n_folds: usize, context: &FitContext) -> Result<Vec<PreparedFold>> {
-    let upstream = context.upstream.ok_or_else(|| StageError::failed("a model selection needs the raw training rows"))?;
+    let upstream =
+        context.upstream.ok_or_else(|| StageError::failed("a model selection needs the raw training rows"))?;
     let raw = &upstream.train;
     let seed = context.seed.derive("folds").0;
     let parts: Vec<Fold> = match raw {

@@ -38,7 +38,9 @@ pub fn records(ranked: &[&Trial]) -> Vec<Value> {
 
 /// The leaderboard as a table.
 pub fn table(ranked: &[&Trial]) -> Option<DataFrame> {
-    let scored = |score: fn(&Trial) -> f64| ranked.iter().map(|trial| trial.failure().is_none().then(|| score(trial))).collect::<Vec<Option<f64>>>();
+    let scored = |score: fn(&Trial) -> f64| {
+        ranked.iter().map(|trial| trial.failure().is_none().then(|| score(trial))).collect::<Vec<Option<f64>>>()
+    };
     df!(
         "rank" => (1..=ranked.len() as u32).collect::<Vec<_>>(),
         "family" => ranked.iter().map(|trial| trial.family.as_str()).collect::<Vec<_>>(),

@@ -15,7 +15,7 @@ use retune_estimators::{FitOptions, Model};
 use retune_spec::data::TaskKind;
 use retune_spec::model_selection::ModelSelection;
 use retune_spec::{Estimator, Metric};
-use retune_stage::{Fit, FitContext, Level, Result, Rows, Schema, Stage, StageError, StageReport, Task};
+use retune_stage::{Fit, FitContext, Level, Result, Rows, Schema, Stage, StageError, StageReport};
 use serde_json::json;
 
 use crate::search::{Search, Winner};
@@ -26,23 +26,27 @@ pub struct ModelSelectionStage(pub ModelSelection);
 impl Stage for ModelSelectionStage {
     fn check(&self, input: &Schema) -> Result<(), Vec<StageError>> {
         let Some(task) = &input.task else { return Err(vec![StageError::data("the data have no target to learn")]) };
-        let kind = kind_of(task);
+        let kind = task.kind();
         let cannot = self.0.candidates.iter().filter_map(|candidate| {
             let estimator = candidate.with_values(&first_values(candidate)).ok()?;
             (!estimator.supports(kind)).then(|| {
-                StageError::data(format!("`{}` cannot learn a {}", candidate.family(), word(kind))).help("leave that candidate out, or declare `data.task`")
+                StageError::data(format!("`{}` cannot learn a {}", candidate.family(), word(kind)))
+                    .help("leave that candidate out, or declare `data.task`")
             })
         });
         let mut mistakes: Vec<StageError> = cannot.collect();
         if let Some(metric) = self.0.metric.filter(|metric| metric.task() != kind) {
-            mistakes.push(StageError::data(format!("`{}` does not score a {}", metric.word(), word(kind))).help("choose another `metric`"));
+            mistakes.push(
+                StageError::data(format!("`{}` does not score a {}", metric.word(), word(kind)))
+                    .help("choose another `metric`"),
+            );
         }
         if mistakes.is_empty() { Ok(()) } else { Err(mistakes) }
     }
 
     fn fit(&self, train: Rows, context: &FitContext) -> Result<Fit> {
         let task = train.schema().task.clone().ok_or_else(|| StageError::data("the data have no target to learn"))?;
-        let metric = self.0.metric.unwrap_or_else(|| Metric::default_for(kind_of(&task)));
+        let metric = self.0.metric.unwrap_or_else(|| Metric::default_for(task.kind()));
         let folds = folds::prepare(self.0.folds, context)?;
         let search = Search { spec: &self.0, metric, task: &task, folds: &folds, context };
         let trials = search.run()?;
@@ -58,14 +62,6 @@ impl Stage for ModelSelectionStage {
     }
 }
 
-/// The task as the language names it.
-fn kind_of(task: &Task) -> TaskKind {
-    match task {
-        Task::Classification { .. } => TaskKind::Classification,
-        Task::Regression => TaskKind::Regression,
-    }
-}
-
 fn word(kind: TaskKind) -> &'static str {
     match kind {
         TaskKind::Classification => "classification",
@@ -75,10 +71,20 @@ fn word(kind: TaskKind) -> &'static str {
 
 /// Some value of every space, to read a candidate as its family before anything was proposed.
 fn first_values(candidate: &retune_spec::model_selection::Candidate) -> serde_json::Map<String, serde_json::Value> {
-    candidate.spaces().into_iter().filter_map(|(name, space)| Some((name, proposer::grid_of(&space).into_iter().next()?))).collect()
+    candidate
+        .spaces()
+        .into_iter()
+        .filter_map(|(name, space)| Some((name, proposer::grid_of(&space).into_iter().next()?)))
+        .collect()
 }
 
-fn report(spec: &ModelSelection, metric: Metric, estimator: &Estimator, trials: &[trial::Trial], best: usize) -> StageReport {
+fn report(
+    spec: &ModelSelection,
+    metric: Metric,
+    estimator: &Estimator,
+    trials: &[trial::Trial],
+    best: usize,
+) -> StageReport {
     let failed = trials.iter().filter(|trial| trial.failure().is_some()).count();
     let pruned = trials.iter().filter(|trial| trial.is_pruned()).count();
     let best = &trials[best];

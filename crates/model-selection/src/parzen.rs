@@ -60,7 +60,8 @@ impl Parzen {
 
     /// The logarithm of the density at a place in the range.
     pub fn log_density(&self, at: f64) -> f64 {
-        let density = |bell: &Bell| (-0.5 * ((at - bell.mean) / bell.deviation).powi(2)).exp() / (bell.deviation * bell.inside);
+        let density =
+            |bell: &Bell| (-0.5 * ((at - bell.mean) / bell.deviation).powi(2)).exp() / (bell.deviation * bell.inside);
         let sum: f64 = self.bells.iter().map(density).sum();
         (sum / (self.bells.len() as f64 * (2.0 * std::f64::consts::PI).sqrt())).ln()
     }
@@ -76,7 +77,8 @@ fn normal(rng: &mut ChaCha8Rng) -> f64 {
 fn normal_cdf(z: f64) -> f64 {
     let x = z.abs() / std::f64::consts::SQRT_2;
     let t = 1.0 / (1.0 + 0.327_591_1 * x);
-    let polynomial = t * (0.254_829_592 + t * (-0.284_496_736 + t * (1.421_413_741 + t * (-1.453_152_027 + t * 1.061_405_429))));
+    let polynomial =
+        t * (0.254_829_592 + t * (-0.284_496_736 + t * (1.421_413_741 + t * (-1.453_152_027 + t * 1.061_405_429))));
     let upper = 0.5 * polynomial * (-x * x).exp();
     if z < 0.0 { upper } else { 1.0 - upper }
 }
@@ -103,7 +105,9 @@ mod tests {
     #[test]
     fn the_distribution_function_is_the_normal_one() {
         // scipy.stats.norm.cdf
-        for (z, expected) in [(0.0, 0.5), (1.0, 0.841_344_746_068_543), (-2.0, 0.022_750_131_948_179), (4.0, 0.999_968_328_758_167)] {
+        for (z, expected) in
+            [(0.0, 0.5), (1.0, 0.841_344_746_068_543), (-2.0, 0.022_750_131_948_179), (4.0, 0.999_968_328_758_167)]
+        {
             assert!((normal_cdf(z) - expected).abs() < 2e-7, "{z}");
         }
     }

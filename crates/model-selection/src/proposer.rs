@@ -79,7 +79,8 @@ impl Drawn {
                 match &split {
                     None => axis.uniform(&mut rng),
                     Some((good, bad)) => {
-                        let along = |trials: &[usize]| trials.iter().map(|&trial| self.told[trial].0[at]).collect::<Vec<f64>>();
+                        let along =
+                            |trials: &[usize]| trials.iter().map(|&trial| self.told[trial].0[at]).collect::<Vec<f64>>();
                         axis.likelier(&along(good), &along(bad), &mut rng)
                     }
                 }
@@ -179,7 +180,9 @@ pub fn grid_of(space: &Space) -> Vec<Value> {
         }
         Space::Uniform([low, high]) => steps(GRID_VALUES).map(|share| json!(low + (high - low) * share)).collect(),
         // Powers of both ends, so that they are met exactly.
-        Space::LogUniform([low, high]) => steps(GRID_VALUES).map(|share| json!(low.powf(1.0 - share) * high.powf(share))).collect(),
+        Space::LogUniform([low, high]) => {
+            steps(GRID_VALUES).map(|share| json!(low.powf(1.0 - share) * high.powf(share))).collect()
+        }
     }
 }
 
@@ -205,7 +208,13 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
     use super::*;
 
-    fn drawn(sampler: Sampler, candidate: Value, seed: u64, trials: usize, score: fn(&Map<String, Value>) -> f64) -> Vec<Value> {
+    fn drawn(
+        sampler: Sampler,
+        candidate: Value,
+        seed: u64,
+        trials: usize,
+        score: fn(&Map<String, Value>) -> f64,
+    ) -> Vec<Value> {
         let candidate = serde_json::from_value(candidate).unwrap();
         let mut proposer = Proposer::new(&candidate, sampler, Seed(seed));
         let mut drawn = Vec::new();
@@ -232,7 +241,10 @@ mod tests {
 
     #[test]
     fn ranges_are_cut_at_their_ends() {
-        assert_eq!(grid_of(&Space::Uniform([0.0, 1.0])), [json!(0.0), json!(0.25), json!(0.5), json!(0.75), json!(1.0)]);
+        assert_eq!(
+            grid_of(&Space::Uniform([0.0, 1.0])),
+            [json!(0.0), json!(0.25), json!(0.5), json!(0.75), json!(1.0)]
+        );
         let log = grid_of(&Space::LogUniform([1e-4, 1.0]));
         assert_eq!((log.len(), log[0].as_f64(), log[4].as_f64()), (5, Some(1e-4), Some(1.0)));
     }
@@ -240,7 +252,8 @@ mod tests {
     #[test]
     fn the_same_seed_proposes_the_same() {
         for sampler in [Sampler::Random, Sampler::Tpe] {
-            let tried = |seed| drawn(sampler, json!({ "ridge": { "l2": { "uniform": [0, 10] } } }), seed, 20, near_three);
+            let tried =
+                |seed| drawn(sampler, json!({ "ridge": { "l2": { "uniform": [0, 10] } } }), seed, 20, near_three);
             assert_eq!(tried(1), tried(1));
             assert_ne!(tried(1), tried(2));
         }
@@ -257,7 +270,9 @@ mod tests {
 
     #[test]
     fn tpe_closes_in_on_the_optimum() {
-        for space in [json!({ "uniform": [-50, 50] }), json!({ "log_uniform": [0.01, 1000] }), json!({ "int": [-50, 50] })] {
+        for space in
+            [json!({ "uniform": [-50, 50] }), json!({ "log_uniform": [0.01, 1000] }), json!({ "int": [-50, 50] })]
+        {
             let (tpe, random) = (distance(Sampler::Tpe, &space), distance(Sampler::Random, &space));
             assert!(tpe < 0.5 * random, "{space}: {tpe} {random}");
         }
@@ -280,6 +295,11 @@ mod tests {
         let space = json!({ "mlp": { "dropout": { "uniform": [0, 1] }, "label_smoothing": { "uniform": [0, 1] } } });
         let tried = drawn(Sampler::Tpe, space, 3, 80, apart);
         let mean = |name: &str| tried.iter().skip(50).map(|values| values[name].as_f64().unwrap()).sum::<f64>() / 30.0;
-        assert!(mean("dropout") > 0.7 && mean("label_smoothing") < 0.3, "{} {}", mean("dropout"), mean("label_smoothing"));
+        assert!(
+            mean("dropout") > 0.7 && mean("label_smoothing") < 0.3,
+            "{} {}",
+            mean("dropout"),
+            mean("label_smoothing")
+        );
     }
 }

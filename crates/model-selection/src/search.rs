@@ -4,12 +4,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use rayon::prelude::*;
-use retune_estimators::FitOptions;
-use retune_metrics::{Truth, score};
+use retune_estimators::{FitOptions, truth_of};
+use retune_metrics::score;
 use retune_spec::estimators::GradientBoosting;
 use retune_spec::model_selection::{ModelSelection, Pruner};
 use retune_spec::{Estimator, Metric};
-use retune_stage::{ErrorClass, FitContext, Level, Result, StageError, Target, Task};
+use retune_stage::{ErrorClass, FitContext, Level, Result, StageError, Task};
 use retune_store::{Flush, Journal};
 use serde_json::{Map, Value};
 
@@ -65,10 +65,15 @@ impl Search<'_> {
     /// The best finished trial. Fails, with the commonest reasons, when every trial failed.
     pub fn winner(&self, trials: &[Trial]) -> Result<Winner> {
         let finished = trials.iter().enumerate().filter(|(_, trial)| trial.is_finished());
-        let best = finished.reduce(|best, other| if self.oriented(other.1.mean()) > self.oriented(best.1.mean()) { other } else { best });
+        let best =
+            finished.reduce(
+                |best, other| if self.oriented(other.1.mean()) > self.oriented(best.1.mean()) { other } else { best },
+            );
         let Some((position, trial)) = best else { return Err(all_failed(trials)) };
         let mut estimator = self.estimator(trial)?;
-        if let (Estimator::GradientBoosting(parameters), Outcome::Finished { rounds, .. }) = (&mut estimator, &trial.outcome) {
+        if let (Estimator::GradientBoosting(parameters), Outcome::Finished { rounds, .. }) =
+            (&mut estimator, &trial.outcome)
+        {
             fix_rounds(parameters, rounds);
         }
         Ok(Winner { trial: position, estimator })
@@ -83,7 +88,9 @@ impl Search<'_> {
         let seed = self.context.seed.derive("proposals");
         let candidates = self.spec.candidates.iter().enumerate();
         let mut proposers: Vec<Proposer> = candidates
-            .map(|(position, candidate)| Proposer::new(candidate, self.spec.search.sampler, seed.derive(&position.to_string())))
+            .map(|(position, candidate)| {
+                Proposer::new(candidate, self.spec.search.sampler, seed.derive(&position.to_string()))
+            })
             .collect();
         let mut open: Vec<usize> = (0..proposers.len()).collect();
         let mut trials: Vec<Trial> = Vec::new();
@@ -166,15 +173,21 @@ impl Search<'_> {
         Ok(Outcome::Finished { scores, rounds })
     }
 
-    fn score_fold(&self, estimator: &Estimator, fold: &PreparedFold, options: &FitOptions) -> Result<(f64, Option<usize>)> {
+    fn score_fold(
+        &self,
+        estimator: &Estimator,
+        fold: &PreparedFold,
+        options: &FitOptions,
+    ) -> Result<(f64, Option<usize>)> {
         let (fitted, info) = retune_estimators::fit(estimator, &fold.train, self.task, options)?;
         let prediction = fitted.predict(fold.validation.features.view())?;
-        let truth = match fold.validation.target()? {
-            Target::Classes { codes, n_classes } => Truth::Classes { codes, n_classes: *n_classes },
-            Target::Values(values) => Truth::Values(values),
-        };
+        let truth = truth_of(fold.validation.target()?);
         let score = score(self.metric, &truth, &prediction).map_err(|error| StageError::failed(error.to_string()))?;
-        if score.is_finite() { Ok((score, info.rounds)) } else { Err(StageError::failed(format!("its {} is {score}", self.metric.word()))) }
+        if score.is_finite() {
+            Ok((score, info.rounds))
+        } else {
+            Err(StageError::failed(format!("its {} is {score}", self.metric.word())))
+        }
     }
 
     /// The median rule: worse, so far, than half of the finished trials were after as many folds.
@@ -183,7 +196,8 @@ impl Search<'_> {
         if self.spec.search.pruner != Pruner::Median || finished.len() < PRUNER_STARTUP {
             return false;
         }
-        let mut then: Vec<f64> = finished.iter().map(|trial| self.oriented(mean(&trial.scores()[..scores.len()]))).collect();
+        let mut then: Vec<f64> =
+            finished.iter().map(|trial| self.oriented(mean(&trial.scores()[..scores.len()]))).collect();
         then.sort_by(f64::total_cmp);
         let middle = then.len() / 2;
         let median = if then.len() % 2 == 1 { then[middle] } else { f64::midpoint(then[middle - 1], then[middle]) };
@@ -201,9 +215,16 @@ impl Search<'_> {
     }
 
     fn tell_if_best(&self, trial: &Trial, before: &[Trial]) {
-        let is_best = before.iter().filter(|other| other.is_finished()).all(|other| self.oriented(trial.mean()) > self.oriented(other.mean()));
+        let is_best = before
+            .iter()
+            .filter(|other| other.is_finished())
+            .all(|other| self.oriented(trial.mean()) > self.oriented(other.mean()));
         if trial.is_finished() && is_best {
-            let values = if trial.values.is_empty() { String::new() } else { format!(" {}", Value::Object(trial.values.clone())) };
+            let values = if trial.values.is_empty() {
+                String::new()
+            } else {
+                format!(" {}", Value::Object(trial.values.clone()))
+            };
             let text = format!("best so far: {} {:.4}, {}{values}", self.metric.word(), trial.mean(), trial.family);
             self.context.progress.message(Level::Info, &text);
         }
@@ -237,6 +258,7 @@ fn all_failed(trials: &[Trial]) -> StageError {
         }
     }
     reasons.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-    let lines: Vec<String> = reasons.iter().take(3).map(|(reason, count)| format!("  {count} of {}: {reason}", trials.len())).collect();
+    let lines: Vec<String> =
+        reasons.iter().take(3).map(|(reason, count)| format!("  {count} of {}: {reason}", trials.len())).collect();
     StageError::failed(format!("no trial could be finished; the commonest reasons:\n{}", lines.join("\n")))
 }

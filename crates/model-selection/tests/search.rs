@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use polars::prelude::*;
 use retune_model_selection::ModelSelectionStage;
 use retune_stage::{
-    Field, Fit, FitContext, Fitted, Kind, Level, Progress, Result, Rows, SaveDir, Schema as Columns, Seed, Silent, Stage,
-    StageError, StageReport, Table, Target, Upstream,
+    Field, Fit, FitContext, Fitted, Kind, Level, Progress, Result, Rows, SaveDir, Schema as Columns, Seed, Silent,
+    Stage, StageError, StageReport, Table, Target, Upstream,
 };
 use serde_json::{Value, json};
 
@@ -54,8 +54,11 @@ impl Fitted for FittedNaive {
     }
     fn apply(&self, rows: Rows) -> Result<Rows> {
         let table = rows.table()?;
-        let encoded: Vec<f64> =
-            table.strings("id")?.iter().map(|level| self.means.get(level.unwrap_or_default()).copied().unwrap_or(0.5)).collect();
+        let encoded: Vec<f64> = table
+            .strings("id")?
+            .iter()
+            .map(|level| self.means.get(level.unwrap_or_default()).copied().unwrap_or(0.5))
+            .collect();
         let column = Column::new("id".into(), encoded);
         Ok(Rows::Table(table.replace(&["id".to_owned()], vec![(Field::feature("id", Kind::Numeric), column)])?))
     }
@@ -71,7 +74,13 @@ fn stage(spec: Value) -> ModelSelectionStage {
     ModelSelectionStage(serde_json::from_value(spec).unwrap())
 }
 
-fn search(stage: &ModelSelectionStage, upstream: &Upstream, train: Rows, work: Option<&Path>, progress: &dyn Progress) -> Result<Fit> {
+fn search(
+    stage: &ModelSelectionStage,
+    upstream: &Upstream,
+    train: Rows,
+    work: Option<&Path>,
+    progress: &dyn Progress,
+) -> Result<Fit> {
     let context = FitContext { upstream: Some(upstream), work, progress, threads: 2, ..FitContext::plain(1) };
     stage.fit(train, &context)
 }
@@ -196,5 +205,9 @@ fn when_all_trials_fail_the_reasons_are_told() {
     let Err(mistakes) = stage.check(table.schema()) else { panic!("ridge cannot learn labels") };
     assert_eq!(mistakes[0].message, "`ridge` cannot learn a classification");
     let error = search(&stage, &alone(&table), Rows::Table(table), None, &Silent).err().unwrap();
-    assert!(error.message.starts_with("no trial could be finished; the commonest reasons:\n  1 of 1: ridge: "), "{}", error.message);
+    assert!(
+        error.message.starts_with("no trial could be finished; the commonest reasons:\n  1 of 1: ridge: "),
+        "{}",
+        error.message
+    );
 }

@@ -1,7 +1,7 @@
 //! What depends on what.
 
+use retune_spec::StageKind;
 use retune_spec::pipeline::{DATA, Pipeline};
-use retune_spec::{StageKind, StageSpec};
 
 /// The position of a node in its graph.
 pub type NodeId = usize;
@@ -121,16 +121,7 @@ impl Graph {
 }
 
 fn input_of(pipeline: &Pipeline, stage: usize) -> Option<usize> {
-    let spec: &StageSpec = &pipeline.stages[stage];
-    let named = spec.inputs.as_ref().and_then(|inputs| inputs.as_slice().first());
-    let base = match &spec.kind {
-        StageKind::FineTuning(tuning) => Some(&tuning.base),
-        _ => None,
-    };
-    match named.or(base) {
-        Some(id) => pipeline.stages.iter().position(|other| other.id == *id),
-        None => stage.checked_sub(1),
-    }
+    pipeline.stage(pipeline.input_of(stage)).map(|(input, _)| input)
 }
 
 /// The stages so that each comes after its input. The pipeline was checked: there is no cycle.

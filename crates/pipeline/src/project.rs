@@ -115,7 +115,7 @@ impl Inputs {
                     files.insert(set, found);
                 }
                 Err(message) => {
-                    diagnostics.push(Diagnostic::error(message).at(document.span_of(&format!("/data/{key}"))))
+                    diagnostics.push(Diagnostic::error(message).at(document.span_of(&format!("/data/{key}"))));
                 }
             }
         }

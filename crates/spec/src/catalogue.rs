@@ -30,7 +30,8 @@ pub fn catalogue() -> Vec<Section> {
             let title = title.strip_prefix("uses: ").unwrap_or_default();
             sections.push(Section { title: title.to_owned(), entries: Vec::new() });
         } else if let (Some(name), Some(section)) = (heading(line, 3), sections.last_mut()) {
-            let paragraph: Vec<&str> = lines.by_ref().skip_while(|line| line.is_empty()).take_while(|line| !line.is_empty()).collect();
+            let paragraph: Vec<&str> =
+                lines.by_ref().skip_while(|line| line.is_empty()).take_while(|line| !line.is_empty()).collect();
             let summary = first_sentence(&paragraph.join(" "));
             section.entries.push(Entry { name: name.to_owned(), summary });
         }

@@ -158,22 +158,6 @@ impl Default for Split {
     }
 }
 
-impl Split {
-    /// The division of a source for which none is declared: 15 % validation and 15 % test rows, with each label's share where there are labels.
-    pub fn default_for(task: Option<&crate::schema::Task>) -> Self {
-        let stratify = matches!(task, Some(crate::schema::Task::Classification { .. }));
-        Self {
-            validation: default_share(),
-            test: default_share(),
-            stratify,
-            group: None,
-            time: None,
-            column: None,
-            seed: None,
-        }
-    }
-}
-
 fn default_share() -> f64 {
     0.15
 }

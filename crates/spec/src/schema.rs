@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::data::TaskKind;
+
 /// What a column is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -115,6 +117,14 @@ pub enum Task {
 }
 
 impl Task {
+    /// The task as the language names it.
+    pub fn kind(&self) -> TaskKind {
+        match self {
+            Self::Classification { .. } => TaskKind::Classification,
+            Self::Regression => TaskKind::Regression,
+        }
+    }
+
     /// How many labels there are; `None` for a regression.
     pub fn n_classes(&self) -> Option<usize> {
         match self {

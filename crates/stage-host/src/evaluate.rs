@@ -1,12 +1,12 @@
 //! The jobs `evaluate` and `score`.
 
 use indexmap::IndexMap;
-use retune_estimators::Model;
+use retune_estimators::{Model, truth_of};
 use retune_metrics::{Interval, Prediction, Truth, interval, paired_difference};
 use retune_protocol::{EvaluateJob, ScoreJob};
 use retune_spec::Metric;
 use retune_spec::data::TaskKind;
-use retune_stage::{Design, FittedChain, Progress, Result, Seed, StageError, Target, Task};
+use retune_stage::{Design, FittedChain, Progress, Result, Seed, StageError, Task};
 use retune_store::Store;
 use serde_json::{Value, json};
 
@@ -78,10 +78,7 @@ fn describe<M: std::borrow::Borrow<Model>>(
     let target = design.target()?;
     let truth = truth_of(target);
     let task = scored.first().map(|(_, model, _)| &model.borrow().task);
-    let kind = match target {
-        Target::Classes { .. } => TaskKind::Classification,
-        Target::Values(_) => TaskKind::Regression,
-    };
+    let kind = task.map_or(TaskKind::Regression, Task::kind);
     let metrics: Vec<Metric> = Metric::ALL.into_iter().filter(|metric| metric.task() == kind).collect();
     let mut models = Vec::new();
     for (id, model, prediction) in scored {
@@ -126,13 +123,6 @@ fn describe<M: std::borrow::Borrow<Model>>(
 
 fn rows_of(matrix: &ndarray::Array2<u64>) -> Vec<Vec<u64>> {
     matrix.rows().into_iter().map(|row| row.to_vec()).collect()
-}
-
-fn truth_of(target: &Target) -> Truth<'_> {
-    match target {
-        Target::Classes { codes, n_classes } => Truth::Classes { codes, n_classes: *n_classes },
-        Target::Values(values) => Truth::Values(values),
-    }
 }
 
 fn interval_json(interval: &Interval) -> Value {

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use indexmap::IndexMap;
 use retune_protocol::{Level, ReadJob};
 use retune_spec::Data;
-use retune_stage::{Progress, Result, Rows, Seed, StageError, Table};
+use retune_spec::data::TaskKind;
+use retune_stage::{Progress, Result, Rows, Seed, StageError, Table, Task};
 use retune_store::Store;
 use retune_table::{IngestReport, Parts, ReadOptions, ingest, ingest_like, read_files, split};
 use serde_json::json;
@@ -60,8 +61,7 @@ fn load(files: &[PathBuf], data: &Data, like: Option<&Table>) -> Result<(Table, 
 }
 
 fn divide(table: &Table, job: &ReadJob) -> Result<Vec<(String, Vec<usize>)>> {
-    let declared =
-        job.data.split.clone().unwrap_or_else(|| retune_spec::Split::default_for(table.schema().task.as_ref()));
+    let declared = job.data.split_for(table.schema().task.as_ref().map_or(TaskKind::Regression, Task::kind));
     let Parts { train, validation, test } = split(table, &declared, Seed(job.seed).derive("split").0)?;
     let parts = [("train", train), ("validation", validation), ("test", test)];
     Ok(parts

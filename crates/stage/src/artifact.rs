@@ -88,11 +88,15 @@ impl<'a> LoadDir<'a> {
         let file = SafeTensors::deserialize(&bytes).map_err(|error| broken(error.to_string()))?;
         let read = |(key, view): (String, TensorView)| match (view.dtype(), view.shape()) {
             (Dtype::F64, &[rows, columns]) => {
-                let values = view.data().chunks_exact(8).map(|chunk| f64::from_le_bytes(chunk.try_into().unwrap_or_default()));
-                let matrix = Array2::from_shape_vec((rows, columns), values.collect()).map_err(|error| broken(error.to_string()))?;
+                let values =
+                    view.data().chunks_exact(8).map(|chunk| f64::from_le_bytes(chunk.try_into().unwrap_or_default()));
+                let matrix = Array2::from_shape_vec((rows, columns), values.collect())
+                    .map_err(|error| broken(error.to_string()))?;
                 Ok((key, matrix))
             }
-            (kind, shape) => Err(broken(format!("tensor `{key}` is {kind:?} {shape:?}, not a matrix of 64-bit floats"))),
+            (kind, shape) => {
+                Err(broken(format!("tensor `{key}` is {kind:?} {shape:?}, not a matrix of 64-bit floats")))
+            }
         };
         file.tensors().into_iter().map(read).collect()
     }

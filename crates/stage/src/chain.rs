@@ -21,7 +21,14 @@ impl Upstream {
         let mut stages = Vec::with_capacity(self.stages.len());
         for (stage, kind) in self.stages.iter().zip(&self.kinds) {
             context.progress.check_cancelled()?;
-            let context = FitContext { seed: self.seed.derive(kind), validation: None, upstream: None, base: None, work: None, ..*context };
+            let context = FitContext {
+                seed: self.seed.derive(kind),
+                validation: None,
+                upstream: None,
+                base: None,
+                work: None,
+                ..*context
+            };
             let fit = stage.fit(rows, &context)?;
             rows = fit.train;
             stages.push(fit.fitted);

@@ -36,27 +36,17 @@ impl Artifact {
         let bytes = match fs::read(&path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound && dir.is_dir() => {
-                return Err(StoreError::NotAnArtifact {
-                    dir: dir.to_owned(),
-                });
+                return Err(StoreError::NotAnArtifact { dir: dir.to_owned() });
             }
             Err(cause) => return Err(StoreError::read(path, cause)),
         };
         let digest = Digest::of(&bytes);
         if let Some(expected) = expected.filter(|expected| **expected != digest) {
-            let reason = format!(
-                "its digest is {} instead of {}",
-                digest.short(),
-                expected.short()
-            );
+            let reason = format!("its digest is {} instead of {}", digest.short(), expected.short());
             return Err(StoreError::damaged(dir, MANIFEST, reason));
         }
         let manifest = Manifest::parse(dir, &bytes)?;
-        Ok(Self {
-            dir: dir.to_owned(),
-            digest,
-            manifest,
-        })
+        Ok(Self { dir: dir.to_owned(), digest, manifest })
     }
 
     /// Its folder.
@@ -76,12 +66,7 @@ impl Artifact {
 
     /// Requires a kind in a version that the caller can read, and returns that version.
     pub fn require_kind(&self, kind: &str, newest_version: u32) -> Result<u32, StoreError> {
-        let Manifest {
-            kind: found,
-            kind_version,
-            program,
-            ..
-        } = &self.manifest;
+        let Manifest { kind: found, kind_version, program, .. } = &self.manifest;
         if found != kind {
             return Err(StoreError::WrongKind {
                 dir: self.dir.clone(),
@@ -113,13 +98,8 @@ impl Artifact {
 
     /// A JSON file.
     pub fn read_json<T: DeserializeOwned>(&self, name: &str) -> Result<T, StoreError> {
-        serde_json::from_slice(&self.read_bytes(name)?).map_err(|error| {
-            StoreError::damaged(
-                &self.dir,
-                name,
-                format!("it is not of the expected form, {error}"),
-            )
-        })
+        serde_json::from_slice(&self.read_bytes(name)?)
+            .map_err(|error| StoreError::damaged(&self.dir, name, format!("it is not of the expected form, {error}")))
     }
 
     /// The path of a file whose content was checked, for memory-mapping and for libraries that open paths themselves.
@@ -133,20 +113,11 @@ impl Artifact {
 
     /// Checks every file, and that there is no other. The error names the first culprit by path.
     pub fn verify_all(&self) -> Result<(), StoreError> {
-        let checks: Vec<_> = self
-            .manifest
-            .files
-            .par_iter()
-            .map(|entry| self.verify(entry))
-            .collect();
+        let checks: Vec<_> = self.manifest.files.par_iter().map(|entry| self.verify(entry)).collect();
         checks.into_iter().collect::<Result<(), _>>()?;
         for file in list_files(&self.dir).map_err(|cause| StoreError::read(&self.dir, cause))? {
             if file.path != MANIFEST && self.manifest.file(&file.path).is_none() {
-                return Err(StoreError::damaged(
-                    &self.dir,
-                    &file.path,
-                    "the manifest does not name it",
-                ));
+                return Err(StoreError::damaged(&self.dir, &file.path, "the manifest does not name it"));
             }
         }
         Ok(())
@@ -159,29 +130,18 @@ impl Artifact {
     }
 
     fn entry(&self, name: &str) -> Result<&FileEntry, StoreError> {
-        self.manifest.file(name).ok_or_else(|| {
-            StoreError::damaged(
-                &self.dir,
-                name,
-                "it is needed, but the manifest does not name it",
-            )
-        })
+        self.manifest
+            .file(name)
+            .ok_or_else(|| StoreError::damaged(&self.dir, name, "it is needed, but the manifest does not name it"))
     }
 
     fn verify(&self, entry: &FileEntry) -> Result<(), StoreError> {
         let known = (self.fingerprint(entry)?, entry.blake3);
-        if VERIFIED
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .contains(&known)
-        {
+        if VERIFIED.lock().unwrap_or_else(PoisonError::into_inner).contains(&known) {
             return Ok(());
         }
         self.compare(entry, digest_file(&self.dir.join(&entry.path))?)?;
-        VERIFIED
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(known);
+        VERIFIED.lock().unwrap_or_else(PoisonError::into_inner).insert(known);
         Ok(())
     }
 
@@ -191,12 +151,7 @@ impl Artifact {
         let path = self.dir.join(&entry.path);
         let metadata = match path.symlink_metadata() {
             Ok(metadata) => metadata,
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-                ) =>
-            {
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
                 return Err(damaged("it is missing".to_owned()));
             }
             Err(cause) => return Err(StoreError::read(path, cause)),
@@ -205,11 +160,7 @@ impl Artifact {
             return Err(damaged("it is not a regular file".to_owned()));
         }
         if metadata.len() != entry.size {
-            return Err(damaged(format!(
-                "it has {} bytes instead of {}",
-                metadata.len(),
-                entry.size
-            )));
+            return Err(damaged(format!("it has {} bytes instead of {}", metadata.len(), entry.size)));
         }
         Ok(Fingerprint::of(&metadata))
     }
@@ -218,11 +169,7 @@ impl Artifact {
         if found == entry.blake3 {
             return Ok(());
         }
-        let reason = format!(
-            "its digest is {} instead of {}",
-            found.short(),
-            entry.blake3.short()
-        );
+        let reason = format!("its digest is {} instead of {}", found.short(), entry.blake3.short());
         Err(StoreError::damaged(&self.dir, &entry.path, reason))
     }
 }
@@ -245,10 +192,7 @@ pub(crate) fn list_files(dir: &Path) -> io::Result<Vec<Found>> {
             if kind.is_dir() {
                 walk(&entry.path(), &format!("{path}/"), found)?;
             } else {
-                found.push(Found {
-                    path,
-                    is_file: kind.is_file(),
-                });
+                found.push(Found { path, is_file: kind.is_file() });
             }
         }
         Ok(())
@@ -271,13 +215,9 @@ mod tests {
         let target = dir.join("model");
         let writer = ArtifactWriter::beside(&target).unwrap();
         writer.write_bytes("weights.bin", &[7; 1000]).unwrap();
-        writer
-            .write_json("sub/state.json", &json!({ "mean": [0.5, 1.5] }))
-            .unwrap();
+        writer.write_json("sub/state.json", &json!({ "mean": [0.5, 1.5] })).unwrap();
         writer.write_bytes("empty", b"").unwrap();
-        writer
-            .publish_at(&target, "test", 2, json!({ "rows": 3 }))
-            .unwrap()
+        writer.publish_at(&target, "test", 2, json!({ "rows": 3 })).unwrap()
     }
 
     #[test]
@@ -288,16 +228,8 @@ mod tests {
         assert_eq!(artifact.manifest(), written.manifest());
         assert_eq!(artifact.digest(), written.digest());
         assert_eq!(artifact.read_bytes("weights.bin").unwrap(), [7; 1000]);
-        assert_eq!(
-            artifact
-                .read_json::<serde_json::Value>("sub/state.json")
-                .unwrap(),
-            json!({ "mean": [0.5, 1.5] })
-        );
-        assert_eq!(
-            fs::read(artifact.verified_path("weights.bin").unwrap()).unwrap(),
-            [7; 1000]
-        );
+        assert_eq!(artifact.read_json::<serde_json::Value>("sub/state.json").unwrap(), json!({ "mean": [0.5, 1.5] }));
+        assert_eq!(fs::read(artifact.verified_path("weights.bin").unwrap()).unwrap(), [7; 1000]);
         assert!(artifact.read_bytes("empty").unwrap().is_empty());
         artifact.verify_all().unwrap();
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
@@ -337,15 +269,8 @@ mod tests {
             spoil(artifact.dir());
             let all = artifact.verify_all().unwrap_err();
             assert!(all.is_damaged());
-            for error in [
-                all,
-                artifact.read_bytes(file).unwrap_err(),
-                artifact.verified_path(file).unwrap_err(),
-            ] {
-                let start = format!(
-                    "`{file}` in {} is damaged: {reason}",
-                    artifact.dir().display()
-                );
+            for error in [all, artifact.read_bytes(file).unwrap_err(), artifact.verified_path(file).unwrap_err()] {
+                let start = format!("`{file}` in {} is damaged: {reason}", artifact.dir().display());
                 assert!(error.to_string().starts_with(&start), "{error}");
             }
         }
@@ -365,10 +290,7 @@ mod tests {
             )
         );
         for unknown in ["sub/planted", "other", "../model/empty", "manifest.json"] {
-            assert!(
-                artifact.read_bytes(unknown).unwrap_err().is_damaged(),
-                "{unknown}"
-            );
+            assert!(artifact.read_bytes(unknown).unwrap_err().is_damaged(), "{unknown}");
         }
     }
 
@@ -381,10 +303,7 @@ mod tests {
         for i in 0..bytes.len() {
             flip(&path, i);
             let message = Artifact::open(artifact.dir()).unwrap_err().to_string();
-            assert!(
-                message.starts_with("`manifest.json` in "),
-                "byte {i}: {message}"
-            );
+            assert!(message.starts_with("`manifest.json` in "), "byte {i}: {message}");
             flip(&path, i);
         }
         Artifact::open(artifact.dir()).unwrap();
@@ -397,16 +316,8 @@ mod tests {
         let path = artifact.verified_path("weights.bin").unwrap();
         flip(&path, 1);
         // The clock of a file system is coarse; a user's change comes later than this.
-        fs::File::open(&path)
-            .unwrap()
-            .set_modified(std::time::SystemTime::UNIX_EPOCH)
-            .unwrap();
-        assert!(
-            artifact
-                .verified_path("weights.bin")
-                .unwrap_err()
-                .is_damaged()
-        );
+        fs::File::open(&path).unwrap().set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+        assert!(artifact.verified_path("weights.bin").unwrap_err().is_damaged());
     }
 
     #[test]
@@ -417,17 +328,9 @@ mod tests {
         assert_eq!(artifact.require_kind("test", 2).unwrap(), 2);
         assert_eq!(artifact.require_kind("test", 3).unwrap(), 2);
         let message = artifact.require_kind("test", 1).unwrap_err().to_string();
-        assert!(
-            message.starts_with(&format!(
-                "{path} holds `test` version 2, written by retune "
-            )),
-            "{message}"
-        );
+        assert!(message.starts_with(&format!("{path} holds `test` version 2, written by retune ")), "{message}");
         let message = artifact.require_kind("pca", 2).unwrap_err().to_string();
-        assert_eq!(
-            message,
-            format!("{path} holds `test` where `pca` is needed")
-        );
+        assert_eq!(message, format!("{path} holds `test` where `pca` is needed"));
     }
 
     #[test]
@@ -435,17 +338,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().display();
         let message = Artifact::open(dir.path()).unwrap_err().to_string();
-        assert_eq!(
-            message,
-            format!("{path} is not a retune artifact: it has no `manifest.json` written by retune")
-        );
-        let message = Artifact::open(&dir.path().join("none"))
-            .unwrap_err()
-            .to_string();
-        assert_eq!(
-            message,
-            format!("cannot read {path}/none/manifest.json: no such file or directory")
-        );
+        assert_eq!(message, format!("{path} is not a retune artifact: it has no `manifest.json` written by retune"));
+        let message = Artifact::open(&dir.path().join("none")).unwrap_err().to_string();
+        assert_eq!(message, format!("cannot read {path}/none/manifest.json: no such file or directory"));
     }
 
     #[test]

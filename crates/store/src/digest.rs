@@ -22,11 +22,7 @@ pub struct ParseDigestError;
 impl Digest {
     /// The digest of some bytes.
     pub fn of(bytes: &[u8]) -> Self {
-        Self(
-            *hash(&mut blake3::Hasher::new(), bytes)
-                .finalize()
-                .as_bytes(),
-        )
+        Self(*hash(&mut blake3::Hasher::new(), bytes).finalize().as_bytes())
     }
 
     /// The first twelve digits, for people.
@@ -61,17 +57,10 @@ fn hash_file(path: &Path) -> io::Result<Digest> {
         return Err(io::ErrorKind::IsADirectory.into());
     }
     if !metadata.is_file() {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "not a regular file",
-        ));
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
     }
     let mut file = File::open(path)?;
-    let mut buffer = vec![
-        0;
-        usize::try_from(metadata.len())
-            .map_or(CHUNK, |size| size.saturating_add(1).min(CHUNK))
-    ];
+    let mut buffer = vec![0; usize::try_from(metadata.len()).map_or(CHUNK, |size| size.saturating_add(1).min(CHUNK))];
     let mut hasher = blake3::Hasher::new();
     loop {
         let n = match file.read(&mut buffer) {
@@ -86,11 +75,7 @@ fn hash_file(path: &Path) -> io::Result<Digest> {
 
 fn hash<'a>(hasher: &'a mut blake3::Hasher, bytes: &[u8]) -> &'a mut blake3::Hasher {
     // Below this size handing the work to other threads costs more than it saves.
-    if bytes.len() < 256 << 10 {
-        hasher.update(bytes)
-    } else {
-        hasher.update_rayon(bytes)
-    }
+    if bytes.len() < 256 << 10 { hasher.update(bytes) } else { hasher.update_rayon(bytes) }
 }
 
 impl fmt::Display for Digest {
@@ -112,9 +97,7 @@ impl FromStr for Digest {
         if text.bytes().any(|byte| byte.is_ascii_uppercase()) {
             return Err(ParseDigestError);
         }
-        blake3::Hash::from_hex(text)
-            .map(|hash| Self(*hash.as_bytes()))
-            .map_err(|_| ParseDigestError)
+        blake3::Hash::from_hex(text).map(|hash| Self(*hash.as_bytes())).map_err(|_| ParseDigestError)
     }
 }
 
@@ -126,9 +109,7 @@ impl Serialize for Digest {
 
 impl<'de> Deserialize<'de> for Digest {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(de::Error::custom)
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
     }
 }
 
@@ -146,21 +127,9 @@ mod tests {
         assert_eq!(digest.to_string(), NOTHING);
         assert_eq!(digest.short(), "af1349b9f5f9");
         assert_eq!(NOTHING.parse(), Ok(digest));
-        assert_eq!(
-            serde_json::to_string(&digest).unwrap(),
-            format!("\"{NOTHING}\"")
-        );
-        assert_eq!(
-            serde_json::from_str::<Digest>(&format!("\"{NOTHING}\"")).unwrap(),
-            digest
-        );
-        for bad in [
-            "",
-            "af",
-            &NOTHING.to_uppercase(),
-            &NOTHING.replace('a', "g"),
-            &format!("{NOTHING}0"),
-        ] {
+        assert_eq!(serde_json::to_string(&digest).unwrap(), format!("\"{NOTHING}\""));
+        assert_eq!(serde_json::from_str::<Digest>(&format!("\"{NOTHING}\"")).unwrap(), digest);
+        for bad in ["", "af", &NOTHING.to_uppercase(), &NOTHING.replace('a', "g"), &format!("{NOTHING}0")] {
             assert_eq!(bad.parse::<Digest>(), Err(ParseDigestError), "{bad}");
         }
     }
@@ -172,11 +141,7 @@ mod tests {
             let path = dir.path().join("file");
             let bytes: Vec<u8> = (0..size).map(|i: u32| (i % 251) as u8).collect();
             std::fs::write(&path, &bytes).unwrap();
-            assert_eq!(
-                digest_file(&path).unwrap(),
-                Digest(*blake3::hash(&bytes).as_bytes()),
-                "{size} bytes"
-            );
+            assert_eq!(digest_file(&path).unwrap(), Digest(*blake3::hash(&bytes).as_bytes()), "{size} bytes");
         }
     }
 

@@ -130,27 +130,18 @@ impl StoreError {
     pub fn write(path: impl Into<PathBuf>, needed: Option<u64>, cause: io::Error) -> Self {
         let path = path.into();
         match cause.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                Self::DiskFull { path, needed }
-            }
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::DiskFull { path, needed },
             _ => Self::Write { path, cause },
         }
     }
 
     /// A failure to read `path`.
     pub fn read(path: impl Into<PathBuf>, cause: io::Error) -> Self {
-        Self::Read {
-            path: path.into(),
-            cause,
-        }
+        Self::Read { path: path.into(), cause }
     }
 
     pub(crate) fn damaged(dir: &Path, file: &str, reason: impl Into<String>) -> Self {
-        Self::Damaged {
-            dir: dir.to_owned(),
-            file: file.escape_debug().to_string(),
-            reason: reason.into(),
-        }
+        Self::Damaged { dir: dir.to_owned(), file: file.escape_debug().to_string(), reason: reason.into() }
     }
 
     /// True if the disk or the user's quota is full: nothing was lost, and more room is all it takes.

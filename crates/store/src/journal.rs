@@ -33,32 +33,20 @@ impl Journal {
     pub fn open(path: &Path, flush: Flush) -> Result<Self, StoreError> {
         let failed = |cause| StoreError::write(path, None, cause);
         let is_new = !path.exists();
-        let mut file = OpenOptions::new()
-            .read(true)
-            .append(true)
-            .create(true)
-            .open(path)
-            .map_err(failed)?;
+        let mut file = OpenOptions::new().read(true).append(true).create(true).open(path).map_err(failed)?;
         if is_new && flush == Flush::EachLine {
             sync_dir(parent_of(path)).map_err(failed)?;
         }
         cut_torn_line(&mut file).map_err(failed)?;
-        Ok(Self {
-            path: path.to_owned(),
-            file,
-            flush,
-        })
+        Ok(Self { path: path.to_owned(), file, flush })
     }
 
     /// Appends a value as one line, by one write. If that fails, the journal is as it was.
     pub fn append<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), StoreError> {
-        let mut line = serde_json::to_vec(value).map_err(|error| StoreError::Json {
-            path: self.path.clone(),
-            reason: error.to_string(),
-        })?;
+        let mut line = serde_json::to_vec(value)
+            .map_err(|error| StoreError::Json { path: self.path.clone(), reason: error.to_string() })?;
         line.push(b'\n');
-        self.write(&line)
-            .map_err(|cause| StoreError::write(&self.path, Some(line.len() as u64), cause))
+        self.write(&line).map_err(|cause| StoreError::write(&self.path, Some(line.len() as u64), cause))
     }
 
     /// All lines of a journal; none if there is no such file. A torn last line is left out; any other line that cannot
@@ -73,11 +61,7 @@ impl Journal {
             return Ok(Vec::new());
         };
         let lines = bytes[..complete].split(|byte| *byte == b'\n').enumerate();
-        lines
-            .map(|(i, line)| {
-                serde_json::from_slice(line).map_err(|error| broken(path, i + 1, &error))
-            })
-            .collect()
+        lines.map(|(i, line)| serde_json::from_slice(line).map_err(|error| broken(path, i + 1, &error))).collect()
     }
 
     fn write(&mut self, line: &[u8]) -> io::Result<()> {
@@ -96,11 +80,7 @@ impl Journal {
 
 fn broken(path: &Path, line: usize, error: &serde_json::Error) -> StoreError {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    StoreError::damaged(
-        parent_of(path),
-        &name,
-        format!("line {line} cannot be read, {error}"),
-    )
+    StoreError::damaged(parent_of(path), &name, format!("line {line} cannot be read, {error}"))
 }
 
 fn cut_torn_line(file: &mut File) -> io::Result<()> {
@@ -133,11 +113,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("journal.jsonl");
         std::fs::write(&path, content).unwrap();
-        Journal::read(&path).map_err(|error| {
-            error
-                .to_string()
-                .replace(&dir.path().display().to_string(), "DIR")
-        })
+        Journal::read(&path).map_err(|error| error.to_string().replace(&dir.path().display().to_string(), "DIR"))
     }
 
     #[test]
@@ -158,18 +134,12 @@ mod tests {
 
     #[test]
     fn a_broken_line_in_the_middle_is_named() {
-        for (content, line) in [
-            (&b"1\n{\"a\":\n3\n"[..], 2),
-            (b"\xff\n1\n", 1),
-            (b"1\n\n3\n", 2),
-            (b"\n", 1),
-            (b"1\n2\nx\n", 3),
-        ] {
+        for (content, line) in
+            [(&b"1\n{\"a\":\n3\n"[..], 2), (b"\xff\n1\n", 1), (b"1\n\n3\n", 2), (b"\n", 1), (b"1\n2\nx\n", 3)]
+        {
             let message = read(content).unwrap_err();
             assert!(
-                message.starts_with(&format!(
-                    "`journal.jsonl` in DIR is damaged: line {line} cannot be read, "
-                )),
+                message.starts_with(&format!("`journal.jsonl` in DIR is damaged: line {line} cannot be read, ")),
                 "{message}"
             );
         }
@@ -191,16 +161,10 @@ mod tests {
             for flush in [Flush::Never, Flush::EachLine] {
                 Journal::open(&path, flush).unwrap().append("next").unwrap();
             }
-            let expected: Vec<_> = kept
-                .into_iter()
-                .chain([json!("next"), json!("next")])
-                .collect();
+            let expected: Vec<_> = kept.into_iter().chain([json!("next"), json!("next")]).collect();
             assert_eq!(Journal::read::<Value>(&path).unwrap(), expected);
         }
-        assert_eq!(
-            Journal::read::<Value>(&dir.path().join("none")).unwrap(),
-            Vec::<Value>::new()
-        );
+        assert_eq!(Journal::read::<Value>(&dir.path().join("none")).unwrap(), Vec::<Value>::new());
     }
 
     #[test]
@@ -209,19 +173,8 @@ mod tests {
         // Not opened by `open`, which looks for a torn line: reading this device never ends.
         let path = Path::new("/dev/full");
         let file = OpenOptions::new().append(true).open(path).unwrap();
-        let error = Journal {
-            path: path.to_owned(),
-            file,
-            flush: Flush::Never,
-        }
-        .append(&json!([1, 2]))
-        .unwrap_err();
+        let error = Journal { path: path.to_owned(), file, flush: Flush::Never }.append(&json!([1, 2])).unwrap_err();
         assert!(error.is_disk_full());
-        assert!(
-            error
-                .to_string()
-                .contains("the device that holds /dev/full; 6 bytes were needed"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("the device that holds /dev/full; 6 bytes were needed"), "{error}");
     }
 }

@@ -42,31 +42,16 @@ fn compare(path: &str, old: &Value, new: &Value, changes: &mut Vec<Change>) {
             for (key, old) in old_fields {
                 match new_fields.get(key) {
                     Some(new) => compare(&field(path, key), old, new, changes),
-                    None => changes.push(Change {
-                        path: field(path, key),
-                        old: Some(old.clone()),
-                        new: None,
-                    }),
+                    None => changes.push(Change { path: field(path, key), old: Some(old.clone()), new: None }),
                 }
             }
-            for (key, new) in new_fields
-                .iter()
-                .filter(|(key, _)| !old_fields.contains_key(*key))
-            {
-                changes.push(Change {
-                    path: field(path, key),
-                    old: None,
-                    new: Some(new.clone()),
-                });
+            for (key, new) in new_fields.iter().filter(|(key, _)| !old_fields.contains_key(*key)) {
+                changes.push(Change { path: field(path, key), old: None, new: Some(new.clone()) });
             }
         }
         (Value::Array(old), Value::Array(new)) => compare_items(path, old, new, changes),
         _ if same(old, new) => {}
-        _ => changes.push(Change {
-            path: path.to_owned(),
-            old: Some(old.clone()),
-            new: Some(new.clone()),
-        }),
+        _ => changes.push(Change { path: path.to_owned(), old: Some(old.clone()), new: Some(new.clone()) }),
     }
 }
 
@@ -74,12 +59,7 @@ fn compare(path: &str, old: &Value, new: &Value, changes: &mut Vec<Change>) {
 fn compare_items(path: &str, old: &[Value], new: &[Value], changes: &mut Vec<Change>) {
     let start = old.iter().zip(new).take_while(|(a, b)| same(a, b)).count();
     let (old, new) = (&old[start..], &new[start..]);
-    let end = old
-        .iter()
-        .rev()
-        .zip(new.iter().rev())
-        .take_while(|(a, b)| same(a, b))
-        .count();
+    let end = old.iter().rev().zip(new.iter().rev()).take_while(|(a, b)| same(a, b)).count();
     let (old, new) = (&old[..old.len() - end], &new[..new.len() - end]);
     let item = |i: usize| format!("{path}[{}]", start + i);
     if old.len() == new.len() {
@@ -89,41 +69,26 @@ fn compare_items(path: &str, old: &[Value], new: &[Value], changes: &mut Vec<Cha
         return;
     }
     for (i, gone) in old.iter().enumerate() {
-        changes.push(Change {
-            path: item(i),
-            old: Some(gone.clone()),
-            new: None,
-        });
+        changes.push(Change { path: item(i), old: Some(gone.clone()), new: None });
     }
     for (i, added) in new.iter().enumerate() {
-        changes.push(Change {
-            path: item(i),
-            old: None,
-            new: Some(added.clone()),
-        });
+        changes.push(Change { path: item(i), old: None, new: Some(added.clone()) });
     }
 }
 
 fn same(a: &Value, b: &Value) -> bool {
     match (a, b) {
         (Value::Number(a), Value::Number(b)) => number(a) == number(b),
-        (Value::Array(a), Value::Array(b)) => {
-            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b))
-        }
+        (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b)),
         (Value::Object(a), Value::Object(b)) => {
-            a.len() == b.len()
-                && a.iter()
-                    .all(|(key, a)| b.get(key).is_some_and(|b| same(a, b)))
+            a.len() == b.len() && a.iter().all(|(key, a)| b.get(key).is_some_and(|b| same(a, b)))
         }
         _ => a == b,
     }
 }
 
 fn field(path: &str, key: &str) -> String {
-    let plain = !key.is_empty()
-        && key
-            .chars()
-            .all(|letter| letter.is_alphanumeric() || "_-".contains(letter));
+    let plain = !key.is_empty() && key.chars().all(|letter| letter.is_alphanumeric() || "_-".contains(letter));
     match (plain, path.is_empty()) {
         (true, true) => key.to_owned(),
         (true, false) => format!("{path}.{key}"),
@@ -205,52 +170,30 @@ mod tests {
     #[test]
     fn canonical_text() {
         for (json, expected) in [
-            (
-                r#"{ "b": 1, "a": { "d": [ ], "c": {} } }"#,
-                r#"{"a":{"c":{},"d":[]},"b":1}"#,
-            ),
+            (r#"{ "b": 1, "a": { "d": [ ], "c": {} } }"#, r#"{"a":{"c":{},"d":[]},"b":1}"#),
             (r#"[null, true, false, "x"]"#, r#"[null,true,false,"x"]"#),
             ("[1, 1.0, 1e0, 100e-2, -0.0, 0]", "[1,1,1,1,0,0]"),
-            (
-                "[0.1, 1e-4, 0.0001, 1.5e10, 1e300]",
-                "[1e-1,1e-4,1e-4,15000000000,1e300]",
-            ),
-            (
-                "[0.30000000000000004, 5e-324]",
-                "[3.0000000000000004e-1,5e-324]",
-            ),
+            ("[0.1, 1e-4, 0.0001, 1.5e10, 1e300]", "[1e-1,1e-4,1e-4,15000000000,1e300]"),
+            ("[0.30000000000000004, 5e-324]", "[3.0000000000000004e-1,5e-324]"),
             (
                 "[9007199254740991.0, 9007199254740993, 9007199254740992.0]",
                 "[9007199254740991,9007199254740993,9.007199254740992e15]",
             ),
-            (
-                "[18446744073709551615, -9223372036854775808]",
-                "[18446744073709551615,-9223372036854775808]",
-            ),
-            (
-                r#""\u00e9\u0001\n\"\\/\u007f""#,
-                "\"é\\u0001\\u000a\\\"\\\\/\u{7f}\"",
-            ),
+            ("[18446744073709551615, -9223372036854775808]", "[18446744073709551615,-9223372036854775808]"),
+            (r#""\u00e9\u0001\n\"\\/\u007f""#, "\"é\\u0001\\u000a\\\"\\\\/\u{7f}\""),
             (r#"{"1.0": "1.0"}"#, r#"{"1.0":"1.0"}"#),
         ] {
             let mut text = String::new();
             canonical(&value(json), &mut text);
             assert_eq!(text, expected);
-            assert_eq!(
-                key_of(&value(&text)),
-                key_of(&value(json)),
-                "reading canonical text back changes nothing"
-            );
+            assert_eq!(key_of(&value(&text)), key_of(&value(json)), "reading canonical text back changes nothing");
         }
     }
 
     #[test]
     fn a_key_does_not_change_with_the_program() {
         // A change here empties every user's cache: b3sum of `{"a":[1,2.5e-1],"b":"x"}`.
-        assert_eq!(
-            key_of(&json!({ "b": "x", "a": [1.0, 0.25] })),
-            Digest::of(br#"{"a":[1,2.5e-1],"b":"x"}"#)
-        );
+        assert_eq!(key_of(&json!({ "b": "x", "a": [1.0, 0.25] })), Digest::of(br#"{"a":[1,2.5e-1],"b":"x"}"#));
     }
 
     #[test]
@@ -285,44 +228,21 @@ mod tests {
     #[test]
     fn differences() {
         let strategies = |names: &[&str]| {
-            let steps: Vec<_> = names
-                .iter()
-                .map(|name| json!({ "impute": { "strategy": name } }))
-                .collect();
+            let steps: Vec<_> = names.iter().map(|name| json!({ "impute": { "strategy": name } })).collect();
             json!({ "with": { "steps": steps } })
         };
         let impute = |name: &str| Some(json!({ "impute": { "strategy": name } }));
         let some = |value: Value| Some(value);
         for (old, new, expected) in [
-            (
-                json!({ "a": 1, "b": [1.0] }),
-                json!({ "b": [1], "a": 1.0 }),
-                vec![],
-            ),
-            (
-                json!(1),
-                json!("1"),
-                vec![("", some(json!(1)), some(json!("1")))],
-            ),
+            (json!({ "a": 1, "b": [1.0] }), json!({ "b": [1], "a": 1.0 }), vec![]),
+            (json!(1), json!("1"), vec![("", some(json!(1)), some(json!("1")))]),
             (
                 strategies(&["a", "b", "median"]),
                 strategies(&["a", "b", "mean"]),
-                vec![(
-                    "with.steps[2].impute.strategy",
-                    some(json!("median")),
-                    some(json!("mean")),
-                )],
+                vec![("with.steps[2].impute.strategy", some(json!("median")), some(json!("mean")))],
             ),
-            (
-                strategies(&["a", "b"]),
-                strategies(&["a", "x", "b"]),
-                vec![("with.steps[1]", None, impute("x"))],
-            ),
-            (
-                strategies(&["a", "x", "b"]),
-                strategies(&["a", "b"]),
-                vec![("with.steps[1]", impute("x"), None)],
-            ),
+            (strategies(&["a", "b"]), strategies(&["a", "x", "b"]), vec![("with.steps[1]", None, impute("x"))]),
+            (strategies(&["a", "x", "b"]), strategies(&["a", "b"]), vec![("with.steps[1]", impute("x"), None)]),
             (
                 json!({ "seed": 1, "data.csv": { "": 1 } }),
                 json!({ "data.csv": { "": 2 }, "new": null }),
@@ -332,17 +252,10 @@ mod tests {
                     ("new", None, some(json!(null))),
                 ],
             ),
-            (
-                json!([1, 2]),
-                json!({}),
-                vec![("", some(json!([1, 2])), some(json!({})))],
-            ),
+            (json!([1, 2]), json!({}), vec![("", some(json!([1, 2])), some(json!({})))]),
         ] {
             let changes = diff(&old, &new);
-            let found: Vec<_> = changes
-                .iter()
-                .map(|c| (c.path.as_str(), c.old.clone(), c.new.clone()))
-                .collect();
+            let found: Vec<_> = changes.iter().map(|c| (c.path.as_str(), c.old.clone(), c.new.clone())).collect();
             assert_eq!(found, expected);
             assert_eq!(changes.is_empty(), key_of(&old) == key_of(&new));
         }

@@ -34,10 +34,7 @@ impl Lock {
     }
 
     /// Takes the lock; if it has to wait, calls `waiting` once, with the holder's process id where it can be read.
-    pub(crate) fn acquire(
-        path: &Path,
-        waiting: impl FnOnce(Option<u32>),
-    ) -> Result<Self, StoreError> {
+    pub(crate) fn acquire(path: &Path, waiting: impl FnOnce(Option<u32>)) -> Result<Self, StoreError> {
         if let Some(lock) = Self::try_acquire(path)? {
             return Ok(lock);
         }
@@ -55,13 +52,8 @@ impl Lock {
 
     fn held(path: &Path, mut file: File) -> Self {
         // The process id is for people; the lock holds on a full disk too.
-        let _ = file
-            .set_len(0)
-            .and_then(|()| write!(file, "{}", std::process::id()));
-        Self {
-            path: path.to_owned(),
-            file,
-        }
+        let _ = file.set_len(0).and_then(|()| write!(file, "{}", std::process::id()));
+        Self { path: path.to_owned(), file }
     }
 }
 
@@ -75,12 +67,7 @@ impl Drop for Lock {
 
 fn open(path: &Path) -> io::Result<File> {
     // Opened for writing because network file systems lock nothing else exclusively.
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(path)
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)
 }
 
 fn is_at(file: &File, path: &Path) -> bool {
@@ -92,11 +79,7 @@ fn is_at(file: &File, path: &Path) -> bool {
 
 fn holder(path: &Path) -> Option<u32> {
     let mut text = String::new();
-    File::open(path)
-        .ok()?
-        .take(20)
-        .read_to_string(&mut text)
-        .ok()?;
+    File::open(path).ok()?.take(20).read_to_string(&mut text).ok()?;
     text.parse().ok()
 }
 

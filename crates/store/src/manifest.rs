@@ -62,23 +62,13 @@ impl Manifest {
         let damaged = |reason: String| StoreError::damaged(dir, MANIFEST, reason);
         if !sealed::is_intact(bytes) {
             // Many programs call a file so. One flipped byte cannot spoil both of these marks.
-            let is_ours =
-                contains(bytes, b"\"format\": \"retune\"") || contains(bytes, b"\"blake3\": \"");
+            let is_ours = contains(bytes, b"\"format\": \"retune\"") || contains(bytes, b"\"blake3\": \"");
             let damage = damaged("its bytes are not those that were written".to_owned());
-            return Err(if is_ours {
-                damage
-            } else {
-                StoreError::NotAnArtifact {
-                    dir: dir.to_owned(),
-                }
-            });
+            return Err(if is_ours { damage } else { StoreError::NotAnArtifact { dir: dir.to_owned() } });
         }
-        let head: Head =
-            serde_json::from_slice(bytes).map_err(|error| damaged(error.to_string()))?;
+        let head: Head = serde_json::from_slice(bytes).map_err(|error| damaged(error.to_string()))?;
         if head.format != FORMAT {
-            return Err(StoreError::NotAnArtifact {
-                dir: dir.to_owned(),
-            });
+            return Err(StoreError::NotAnArtifact { dir: dir.to_owned() });
         }
         if head.format_version > FORMAT_VERSION {
             return Err(StoreError::Newer {
@@ -89,14 +79,10 @@ impl Manifest {
                 program: head.program.escape_debug().to_string(),
             });
         }
-        let manifest: Self =
-            serde_json::from_slice(bytes).map_err(|error| damaged(error.to_string()))?;
+        let manifest: Self = serde_json::from_slice(bytes).map_err(|error| damaged(error.to_string()))?;
         for entry in &manifest.files {
             if let Err(reason) = check_name(&entry.path) {
-                return Err(damaged(format!(
-                    "it names the file `{}`, but {reason}",
-                    entry.path.escape_debug()
-                )));
+                return Err(damaged(format!("it names the file `{}`, but {reason}", entry.path.escape_debug())));
             }
         }
         if !manifest.files.is_sorted_by(|a, b| a.path < b.path) {
@@ -107,10 +93,7 @@ impl Manifest {
 
     /// The entry of a file.
     pub fn file(&self, path: &str) -> Option<&FileEntry> {
-        let found = self
-            .files
-            .binary_search_by(|entry| entry.path.as_str().cmp(path))
-            .ok()?;
+        let found = self.files.binary_search_by(|entry| entry.path.as_str().cmp(path)).ok()?;
         self.files.get(found)
     }
 }
@@ -153,12 +136,7 @@ fn sorted(value: Value) -> Value {
         Value::Object(fields) => {
             let mut fields: Vec<_> = fields.into_iter().collect();
             fields.sort_by(|a, b| a.0.cmp(&b.0));
-            Value::Object(
-                fields
-                    .into_iter()
-                    .map(|(key, value)| (key, sorted(value)))
-                    .collect::<Map<_, _>>(),
-            )
+            Value::Object(fields.into_iter().map(|(key, value)| (key, sorted(value))).collect::<Map<_, _>>())
         }
         Value::Array(items) => Value::Array(items.into_iter().map(sorted).collect()),
         scalar => scalar,
@@ -173,23 +151,13 @@ mod tests {
     use super::*;
 
     fn manifest(paths: &[&str]) -> Manifest {
-        let entry = |path: &&str| FileEntry {
-            path: (*path).to_owned(),
-            size: 0,
-            blake3: Digest::of(b""),
-        };
-        Manifest::new(
-            "test",
-            1,
-            json!({ "b": 1, "a": { "d": 1, "c": 1.5 } }),
-            paths.iter().map(entry).collect(),
-        )
+        let entry = |path: &&str| FileEntry { path: (*path).to_owned(), size: 0, blake3: Digest::of(b"") };
+        Manifest::new("test", 1, json!({ "b": 1, "a": { "d": 1, "c": 1.5 } }), paths.iter().map(entry).collect())
     }
 
     fn parse(manifest: &Manifest) -> Result<Manifest, String> {
         let dir = Path::new("/x");
-        Manifest::parse(dir, &sealed::seal(dir, manifest).unwrap())
-            .map_err(|error| error.to_string())
+        Manifest::parse(dir, &sealed::seal(dir, manifest).unwrap()).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -210,14 +178,8 @@ mod tests {
             ("./a", "names have no empty parts, no `.` and no `..`"),
             ("/etc/passwd", "names are relative to the artifact's folder"),
             ("", "names have 1 to 1024 bytes"),
-            (
-                "a\\b",
-                "names have no control characters and no backslashes",
-            ),
-            (
-                "a\u{1b}[2J",
-                "names have no control characters and no backslashes",
-            ),
+            ("a\\b", "names have no control characters and no backslashes"),
+            ("a\u{1b}[2J", "names have no control characters and no backslashes"),
             ("manifest.json", "that name is the manifest's own"),
         ] {
             let message = parse(&manifest(&[path])).unwrap_err();
@@ -232,21 +194,13 @@ mod tests {
     #[test]
     fn doubled_files_are_refused() {
         for paths in [["a", "a"], ["b", "a"]] {
-            assert!(
-                parse(&manifest(&paths))
-                    .unwrap_err()
-                    .contains("its files are not in order")
-            );
+            assert!(parse(&manifest(&paths)).unwrap_err().contains("its files are not in order"));
         }
     }
 
     #[test]
     fn a_newer_format_says_who_wrote_it() {
-        let newer = Manifest {
-            format_version: 3,
-            program: "9.1.0".to_owned(),
-            ..manifest(&[])
-        };
+        let newer = Manifest { format_version: 3, program: "9.1.0".to_owned(), ..manifest(&[]) };
         let version = env!("CARGO_PKG_VERSION");
         assert_eq!(
             parse(&newer).unwrap_err(),
@@ -255,24 +209,11 @@ mod tests {
                  to version 1: install retune 9.1.0 or a later one"
             )
         );
-        let foreign = Manifest {
-            format: "other".to_owned(),
-            ..manifest(&[])
-        };
+        let foreign = Manifest { format: "other".to_owned(), ..manifest(&[]) };
         let not_ours = "/x is not a retune artifact: it has no `manifest.json` written by retune";
         assert_eq!(parse(&foreign).unwrap_err(), not_ours);
-        for content in [
-            &b""[..],
-            b"{}",
-            b"{ \"name\": \"a web page\", \"icons\": [] }",
-            b"\xff",
-        ] {
-            assert_eq!(
-                Manifest::parse(Path::new("/x"), content)
-                    .unwrap_err()
-                    .to_string(),
-                not_ours
-            );
+        for content in [&b""[..], b"{}", b"{ \"name\": \"a web page\", \"icons\": [] }", b"\xff"] {
+            assert_eq!(Manifest::parse(Path::new("/x"), content).unwrap_err().to_string(), not_ours);
         }
     }
 }

@@ -19,12 +19,8 @@ const TAIL_LEN: usize = ",\n  \"blake3\": \"".len() + 64 + "\"\n}\n".len();
 
 /// The bytes of a value that serializes to a JSON object with at least one field, `path` being where they will go.
 pub(crate) fn seal<T: Serialize>(path: &Path, value: &T) -> Result<Vec<u8>, StoreError> {
-    let json_error = |reason: String| StoreError::Json {
-        path: path.to_owned(),
-        reason,
-    };
-    let mut bytes =
-        serde_json::to_vec_pretty(value).map_err(|error| json_error(error.to_string()))?;
+    let json_error = |reason: String| StoreError::Json { path: path.to_owned(), reason };
+    let mut bytes = serde_json::to_vec_pretty(value).map_err(|error| json_error(error.to_string()))?;
     if !bytes.ends_with(b"\n}") {
         return Err(json_error("not an object with fields".to_owned()));
     }
@@ -36,10 +32,7 @@ pub(crate) fn seal<T: Serialize>(path: &Path, value: &T) -> Result<Vec<u8>, Stor
 
 /// True if these bytes came from [`seal`] and nothing happened to them since.
 pub(crate) fn is_intact(bytes: &[u8]) -> bool {
-    bytes
-        .len()
-        .checked_sub(TAIL_LEN)
-        .is_some_and(|end| bytes[end..] == tail(&bytes[..end]))
+    bytes.len().checked_sub(TAIL_LEN).is_some_and(|end| bytes[end..] == tail(&bytes[..end]))
 }
 
 fn tail(body: &[u8]) -> Vec<u8> {
@@ -62,9 +55,7 @@ pub(crate) fn open_record<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
     if !is_intact(bytes) {
         return None;
     }
-    serde_json::from_slice::<Record<T>>(bytes)
-        .ok()
-        .map(|record| record.record)
+    serde_json::from_slice::<Record<T>>(bytes).ok().map(|record| record.record)
 }
 
 #[cfg(test)]
@@ -103,10 +94,7 @@ mod tests {
         assert_eq!(value["a"], 1);
         assert!(value["blake3"].is_string());
         for not_an_object in [json!({}), json!([1]), json!(1)] {
-            assert!(matches!(
-                seal(Path::new("x"), &not_an_object),
-                Err(StoreError::Json { .. })
-            ));
+            assert!(matches!(seal(Path::new("x"), &not_an_object), Err(StoreError::Json { .. })));
         }
     }
 }

@@ -27,8 +27,7 @@ pub(crate) struct Fingerprint {
 
 impl Fingerprint {
     pub(crate) fn of(metadata: &Metadata) -> Self {
-        let nanos =
-            |seconds: i64, nanos: i64| seconds.saturating_mul(1_000_000_000).saturating_add(nanos);
+        let nanos = |seconds: i64, nanos: i64| seconds.saturating_mul(1_000_000_000).saturating_add(nanos);
         Self {
             device: metadata.dev(),
             inode: metadata.ino(),
@@ -39,9 +38,7 @@ impl Fingerprint {
     }
 
     fn of_path(path: &Path) -> Result<Self, StoreError> {
-        path.metadata()
-            .map(|metadata| Self::of(&metadata))
-            .map_err(|cause| StoreError::read(path, cause))
+        path.metadata().map(|metadata| Self::of(&metadata)).map_err(|cause| StoreError::read(path, cause))
     }
 
     fn is_settled(&self, now_ns: i64) -> bool {
@@ -78,64 +75,36 @@ struct Entry {
 impl StatCache {
     /// The cache in this file; empty if the file is missing or damaged.
     pub fn load(path: &Path) -> Self {
-        let entries = fs::read(path)
-            .ok()
-            .and_then(|bytes| sealed::open_record(&bytes))
-            .unwrap_or_default();
-        Self {
-            path: path.to_owned(),
-            entries,
-            is_changed: false,
-        }
+        let entries = fs::read(path).ok().and_then(|bytes| sealed::open_record(&bytes)).unwrap_or_default();
+        Self { path: path.to_owned(), entries, is_changed: false }
     }
 
     /// The digests of these files, in their order; those not remembered are hashed in parallel.
     ///
     /// A file that changes while it is hashed is an error.
-    pub fn digest_files<P: AsRef<Path> + Sync>(
-        &mut self,
-        paths: &[P],
-    ) -> Result<Vec<FileDigest>, StoreError> {
+    pub fn digest_files<P: AsRef<Path> + Sync>(&mut self, paths: &[P]) -> Result<Vec<FileDigest>, StoreError> {
         let now_ns = now_ns();
         let mut digests = Vec::with_capacity(paths.len());
         let mut unknown = Vec::new();
         for (i, path) in paths.iter().enumerate() {
             let path = path.as_ref();
             let fingerprint = Fingerprint::of_path(path)?;
-            let known = self
-                .entries
-                .get(&entry_name(path)?)
-                .filter(|entry| entry.fingerprint == fingerprint);
+            let known = self.entries.get(&entry_name(path)?).filter(|entry| entry.fingerprint == fingerprint);
             if known.is_none() {
                 unknown.push((i, path, fingerprint));
             }
-            digests.push(known.map(|entry| FileDigest {
-                size: fingerprint.size,
-                blake3: entry.blake3,
-            }));
+            digests.push(known.map(|entry| FileDigest { size: fingerprint.size, blake3: entry.blake3 }));
         }
         // Starting rayon's threads costs more than all the looking above.
         if unknown.is_empty() {
             return Ok(digests.into_iter().flatten().collect());
         }
-        let hashed: Vec<_> = unknown
-            .par_iter()
-            .map(|(_, path, before)| hash_unchanged(path, before))
-            .collect();
+        let hashed: Vec<_> = unknown.par_iter().map(|(_, path, before)| hash_unchanged(path, before)).collect();
         for ((i, path, fingerprint), blake3) in unknown.into_iter().zip(hashed) {
             let blake3 = blake3?;
-            digests[i] = Some(FileDigest {
-                size: fingerprint.size,
-                blake3,
-            });
+            digests[i] = Some(FileDigest { size: fingerprint.size, blake3 });
             if fingerprint.is_settled(now_ns) {
-                self.entries.insert(
-                    entry_name(path)?,
-                    Entry {
-                        fingerprint,
-                        blake3,
-                    },
-                );
+                self.entries.insert(entry_name(path)?, Entry { fingerprint, blake3 });
                 self.is_changed = true;
             }
         }
@@ -155,13 +124,7 @@ impl StatCache {
 
 fn hash_unchanged(path: &Path, before: &Fingerprint) -> Result<Digest, StoreError> {
     let digest = digest_file(path)?;
-    if Fingerprint::of_path(path)? == *before {
-        Ok(digest)
-    } else {
-        Err(StoreError::Changed {
-            path: path.to_owned(),
-        })
-    }
+    if Fingerprint::of_path(path)? == *before { Ok(digest) } else { Err(StoreError::Changed { path: path.to_owned() }) }
 }
 
 /// Symbolic links need not be resolved: the inode is that of the file they lead to.
@@ -172,9 +135,7 @@ fn entry_name(path: &Path) -> Result<String, StoreError> {
 }
 
 fn now_ns() -> i64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
 }
 
@@ -187,35 +148,22 @@ mod tests {
 
     /// Puts a lie in the cache for a file as it is now: whoever returns it has trusted the cache.
     fn cache_with_lie(dir: &Path, file: &Path) -> StatCache {
-        let entry = Entry {
-            fingerprint: Fingerprint::of_path(file).unwrap(),
-            blake3: Digest::of(b"a lie"),
-        };
+        let entry = Entry { fingerprint: Fingerprint::of_path(file).unwrap(), blake3: Digest::of(b"a lie") };
         let entries = BTreeMap::from([(entry_name(file).unwrap(), entry)]);
-        StatCache {
-            path: dir.join("stat-cache.json"),
-            entries,
-            is_changed: true,
-        }
+        StatCache { path: dir.join("stat-cache.json"), entries, is_changed: true }
     }
 
     #[test]
     fn only_an_untouched_file_is_trusted() {
         type Touch = fn(&Path);
         let modified = |path: &Path, seconds| {
-            fs::File::open(path)
-                .unwrap()
-                .set_modified(UNIX_EPOCH + Duration::from_secs(seconds))
-                .unwrap();
+            fs::File::open(path).unwrap().set_modified(UNIX_EPOCH + Duration::from_secs(seconds)).unwrap();
         };
         let cases: [(&str, bool, Touch); 5] = [
             ("untouched", true, |_| ()),
             ("size", false, |path| fs::write(path, "longer").unwrap()),
             ("mtime", false, |path| {
-                fs::File::open(path)
-                    .unwrap()
-                    .set_modified(UNIX_EPOCH + Duration::from_secs(2))
-                    .unwrap();
+                fs::File::open(path).unwrap().set_modified(UNIX_EPOCH + Duration::from_secs(2)).unwrap();
             }),
             ("inode", false, |path| {
                 fs::copy(path, path.with_extension("copy")).unwrap();
@@ -228,10 +176,7 @@ mod tests {
             ("same size and mtime", false, |path| {
                 std::thread::sleep(Duration::from_millis(20));
                 fs::write(path, "other").unwrap();
-                fs::File::open(path)
-                    .unwrap()
-                    .set_modified(UNIX_EPOCH + Duration::from_secs(1))
-                    .unwrap();
+                fs::File::open(path).unwrap().set_modified(UNIX_EPOCH + Duration::from_secs(1)).unwrap();
             }),
         ];
         for (name, is_trusted, touch) in cases {
@@ -243,15 +188,7 @@ mod tests {
             touch(&file);
             let digest = cache.digest_files(&[&file]).unwrap()[0];
             let truth = digest_file(&file).unwrap();
-            assert_eq!(
-                digest.blake3,
-                if is_trusted {
-                    Digest::of(b"a lie")
-                } else {
-                    truth
-                },
-                "{name}"
-            );
+            assert_eq!(digest.blake3, if is_trusted { Digest::of(b"a lie") } else { truth }, "{name}");
             assert_eq!(digest.size, fs::metadata(&file).unwrap().len());
         }
     }
@@ -267,27 +204,14 @@ mod tests {
             (20 * second, 0, false),
             (i64::MIN, i64::MIN, true),
         ] {
-            let fingerprint = Fingerprint {
-                device: 1,
-                inode: 1,
-                size: 1,
-                mtime_ns,
-                ctime_ns,
-            };
-            assert_eq!(
-                fingerprint.is_settled(10 * second),
-                is_settled,
-                "{mtime_ns} {ctime_ns}"
-            );
+            let fingerprint = Fingerprint { device: 1, inode: 1, size: 1, mtime_ns, ctime_ns };
+            assert_eq!(fingerprint.is_settled(10 * second), is_settled, "{mtime_ns} {ctime_ns}");
         }
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("data");
         fs::write(&file, "x").unwrap();
         let mut cache = StatCache::load(&dir.path().join("stat-cache.json"));
-        assert_eq!(
-            cache.digest_files(&[&file]).unwrap()[0].blake3,
-            Digest::of(b"x")
-        );
+        assert_eq!(cache.digest_files(&[&file]).unwrap()[0].blake3, Digest::of(b"x"));
         assert!(cache.entries.is_empty());
     }
 
@@ -302,16 +226,8 @@ mod tests {
         let path = dir.path().join("stat-cache.json");
         let mut cache = StatCache::load(&path);
         let digests = cache.digest_files(&files).unwrap();
-        let expected: Vec<_> = (0..20)
-            .map(|i: i32| Digest::of(i.to_string().as_bytes()))
-            .collect();
-        assert_eq!(
-            digests
-                .iter()
-                .map(|digest| digest.blake3)
-                .collect::<Vec<_>>(),
-            expected
-        );
+        let expected: Vec<_> = (0..20).map(|i: i32| Digest::of(i.to_string().as_bytes())).collect();
+        assert_eq!(digests.iter().map(|digest| digest.blake3).collect::<Vec<_>>(), expected);
 
         fs::remove_file(&files[0]).unwrap();
         cache.save().unwrap();
@@ -332,13 +248,7 @@ mod tests {
         let mut cache = StatCache::load(&dir.path().join("none.json"));
         let missing = dir.path().join("gone.csv");
         let message = cache.digest_files(&[&missing]).unwrap_err().to_string();
-        assert_eq!(
-            message,
-            format!(
-                "cannot read {}: no such file or directory",
-                missing.display()
-            )
-        );
+        assert_eq!(message, format!("cannot read {}: no such file or directory", missing.display()));
         assert!(cache.digest_files::<&Path>(&[]).unwrap().is_empty());
     }
 }

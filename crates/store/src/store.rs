@@ -21,8 +21,7 @@ pub struct Store {
 impl Store {
     /// Opens the store, making what is missing of its folders.
     pub fn open(root: &Path) -> Result<Self, StoreError> {
-        let root =
-            std::path::absolute(root).map_err(|cause| StoreError::write(root, None, cause))?;
+        let root = std::path::absolute(root).map_err(|cause| StoreError::write(root, None, cause))?;
         for folder in ["objects", "keys", "stages", "work", "locks", "tmp"] {
             make_dir(&root.join(folder))?;
         }
@@ -42,10 +41,7 @@ impl Store {
     /// Makes what was written an object. The same content published twice, by whomever, is one object.
     ///
     /// `meta` and `kind` are part of the content, as is the version of this program.
-    #[expect(
-        clippy::needless_pass_by_value,
-        reason = "a published writer is used up"
-    )]
+    #[expect(clippy::needless_pass_by_value, reason = "a published writer is used up")]
     pub fn publish(
         &self,
         writer: ArtifactWriter,
@@ -64,10 +60,7 @@ impl Store {
                     return Ok(digest);
                 }
                 Err(error) if is_taken(&error) => {
-                    if Artifact::open_checked(&target, Some(&digest))
-                        .and_then(|there| there.verify_all())
-                        .is_ok()
-                    {
+                    if Artifact::open_checked(&target, Some(&digest)).and_then(|there| there.verify_all()).is_ok() {
                         return Ok(digest);
                     }
                     self.discard(&digest)?;
@@ -91,9 +84,7 @@ impl Store {
         let target = self.object_dir(digest);
         let grave = Temp::folder(&self.tmp())?;
         match fs::rename(&target, grave.path().join("object")) {
-            Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
-                Err(StoreError::write(target, None, cause))
-            }
+            Err(cause) if cause.kind() != io::ErrorKind::NotFound => Err(StoreError::write(target, None, cause)),
             _ => Ok(()),
         }
     }
@@ -140,20 +131,13 @@ impl Store {
     pub fn remove_work(&self, key: &Digest) -> Result<(), StoreError> {
         let path = self.work_path(key);
         match fs::remove_dir_all(&path) {
-            Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
-                Err(StoreError::write(path, None, cause))
-            }
+            Err(cause) if cause.kind() != io::ErrorKind::NotFound => Err(StoreError::write(path, None, cause)),
             _ => Ok(()),
         }
     }
 
     /// Keeps the key fields of a stage's run, so that `retune why` can say what changed since.
-    pub fn remember_stage(
-        &self,
-        pipeline: &str,
-        stage: &str,
-        fields: &Value,
-    ) -> Result<(), StoreError> {
+    pub fn remember_stage(&self, pipeline: &str, stage: &str, fields: &Value) -> Result<(), StoreError> {
         self.write_record(&self.stage_path(pipeline, stage), fields)
     }
 
@@ -203,19 +187,14 @@ impl Store {
     }
 
     fn stage_path(&self, pipeline: &str, stage: &str) -> PathBuf {
-        self.root
-            .join("stages")
-            .join(file_name(pipeline))
-            .join(file_name(stage) + ".json")
+        self.root.join("stages").join(file_name(pipeline)).join(file_name(stage) + ".json")
     }
 }
 
 fn read_record<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, StoreError> {
     match fs::read(path) {
         Ok(bytes) => Ok(sealed::open_record(&bytes)),
-        Err(cause) if cause.kind() == io::ErrorKind::PermissionDenied => {
-            Err(StoreError::read(path, cause))
-        }
+        Err(cause) if cause.kind() == io::ErrorKind::PermissionDenied => Err(StoreError::read(path, cause)),
         Err(_) => Ok(None),
     }
 }
@@ -230,25 +209,18 @@ fn make_dir(path: &Path) -> Result<(), StoreError> {
 }
 
 fn is_absent(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-    )
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
 fn is_taken(error: &io::Error) -> bool {
     use io::ErrorKind::{AlreadyExists, DirectoryNotEmpty, NotADirectory};
-    matches!(
-        error.kind(),
-        AlreadyExists | DirectoryNotEmpty | NotADirectory
-    )
+    matches!(error.kind(), AlreadyExists | DirectoryNotEmpty | NotADirectory)
 }
 
 /// A file name for any text: the text itself where it is harmless, else its digest.
 fn file_name(text: &str) -> String {
     let harmless = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-    if !text.is_empty() && text.len() <= 100 && !text.starts_with('.') && text.bytes().all(harmless)
-    {
+    if !text.is_empty() && text.len() <= 100 && !text.starts_with('.') && text.bytes().all(harmless) {
         text.to_owned()
     } else {
         format!(".{}", Digest::of(text.as_bytes()))
@@ -272,9 +244,7 @@ mod tests {
     fn publish(store: &Store, content: &str) -> Digest {
         let writer = store.writer().unwrap();
         writer.write_bytes("sub/data", content.as_bytes()).unwrap();
-        store
-            .publish(writer, "test", 1, json!({ "rows": 1 }))
-            .unwrap()
+        store.publish(writer, "test", 1, json!({ "rows": 1 })).unwrap()
     }
 
     fn entries(path: PathBuf) -> usize {
@@ -298,28 +268,12 @@ mod tests {
     fn concurrent_publishers_of_one_object() {
         let (_dir, store) = store();
         let digests: Vec<Digest> = std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..8)
-                .map(|_| scope.spawn(|| publish(&store, "x")))
-                .collect();
-            threads
-                .into_iter()
-                .map(|thread| thread.join().unwrap())
-                .collect()
+            let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| publish(&store, "x"))).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
         });
         assert!(digests.iter().all(|digest| *digest == digests[0]));
-        store
-            .object(&digests[0])
-            .unwrap()
-            .unwrap()
-            .verify_all()
-            .unwrap();
-        assert_eq!(
-            (
-                entries(store.root().join("objects")),
-                entries(store.root().join("tmp"))
-            ),
-            (1, 0)
-        );
+        store.object(&digests[0]).unwrap().unwrap().verify_all().unwrap();
+        assert_eq!((entries(store.root().join("objects")), entries(store.root().join("tmp"))), (1, 0));
     }
 
     #[test]
@@ -339,17 +293,10 @@ mod tests {
         ];
         for spoil in spoils {
             spoil(&dir);
-            let read = |artifact: Option<Artifact>| {
-                artifact.map(|artifact| artifact.read_bytes("sub/data"))
-            };
+            let read = |artifact: Option<Artifact>| artifact.map(|artifact| artifact.read_bytes("sub/data"));
             assert!(!matches!(store.object(&digest).map(read), Ok(Some(Ok(_)))));
             assert_eq!(publish(&store, "x"), digest);
-            store
-                .object(&digest)
-                .unwrap()
-                .unwrap()
-                .verify_all()
-                .unwrap();
+            store.object(&digest).unwrap().unwrap().verify_all().unwrap();
             assert_eq!(entries(store.root().join("tmp")), 0);
         }
         store.discard(&digest).unwrap();
@@ -361,20 +308,9 @@ mod tests {
     fn an_object_under_a_foreign_name_is_damaged() {
         let (_dir, store) = store();
         let (x, y) = (publish(&store, "x"), publish(&store, "y"));
-        fs::copy(
-            store.object_dir(&x).join("manifest.json"),
-            store.object_dir(&y).join("manifest.json"),
-        )
-        .unwrap();
+        fs::copy(store.object_dir(&x).join("manifest.json"), store.object_dir(&y).join("manifest.json")).unwrap();
         let message = store.object(&y).unwrap_err().to_string();
-        assert!(
-            message.contains(&format!(
-                "its digest is {} instead of {}",
-                x.short(),
-                y.short()
-            )),
-            "{message}"
-        );
+        assert!(message.contains(&format!("its digest is {} instead of {}", x.short(), y.short())), "{message}");
     }
 
     #[test]
@@ -389,21 +325,12 @@ mod tests {
         assert_eq!(lookup(), Some(vec![3]));
         let path = store.key_path(&key);
         let bytes = fs::read(&path).unwrap();
-        for torn in [
-            &b""[..],
-            &bytes[..10],
-            &bytes[..bytes.len() - 1],
-            b"\xff\xfe",
-        ] {
+        for torn in [&b""[..], &bytes[..10], &bytes[..bytes.len() - 1], b"\xff\xfe"] {
             fs::write(&path, torn).unwrap();
             assert_eq!(lookup(), None);
         }
         // A flip that leaves valid JSON of the right shape.
-        fs::write(
-            &path,
-            String::from_utf8(bytes).unwrap().replacen('3', "4", 1),
-        )
-        .unwrap();
+        fs::write(&path, String::from_utf8(bytes).unwrap().replacen('3', "4", 1)).unwrap();
         assert_eq!(lookup(), None);
         assert_eq!(store.lookup::<String>(&key).unwrap(), None);
         store.record(&key, &vec![3]).unwrap();
@@ -413,14 +340,9 @@ mod tests {
     #[test]
     fn stages_are_remembered_under_any_name() {
         let (_dir, store) = store();
-        for (pipeline, stage) in [
-            ("p", "s"),
-            ("../../p", "s"),
-            ("p", "../s"),
-            ("", "."),
-            ("größe", "a/b"),
-            ("p/q", ".."),
-        ] {
+        for (pipeline, stage) in
+            [("p", "s"), ("../../p", "s"), ("p", "../s"), ("", "."), ("größe", "a/b"), ("p/q", "..")]
+        {
             let fields = json!({ "names": [pipeline, stage], "rate": 0.1 });
             assert_eq!(store.last_stage(pipeline, stage).unwrap(), None);
             store.remember_stage(pipeline, stage, &fields).unwrap();
@@ -435,10 +357,7 @@ mod tests {
         let (_dir, store) = store();
         let key = key_of(&json!(1));
         fs::write(store.work_dir(&key).unwrap().join("ledger"), "x").unwrap();
-        assert_eq!(
-            fs::read_to_string(store.work_dir(&key).unwrap().join("ledger")).unwrap(),
-            "x"
-        );
+        assert_eq!(fs::read_to_string(store.work_dir(&key).unwrap().join("ledger")).unwrap(), "x");
         store.remove_work(&key).unwrap();
         store.remove_work(&key).unwrap();
         assert_eq!(entries(store.work_dir(&key).unwrap()), 0);
@@ -459,16 +378,8 @@ mod tests {
     fn a_place_that_cannot_be_written_is_named() {
         let file = tempfile::NamedTempFile::new().unwrap();
         for (root, culprit, reason) in [
-            (
-                file.path().to_owned(),
-                file.path().join("objects"),
-                "not a directory",
-            ),
-            (
-                "/proc/retune".into(),
-                "/proc/retune/objects".into(),
-                "no such file or directory",
-            ),
+            (file.path().to_owned(), file.path().join("objects"), "not a directory"),
+            ("/proc/retune".into(), "/proc/retune/objects".into(), "no such file or directory"),
         ] {
             assert_eq!(
                 Store::open(&root).unwrap_err().to_string(),

@@ -29,25 +29,15 @@ impl Temp {
 
     /// An empty file in `parent`.
     fn file(parent: &Path) -> Result<(Self, File), StoreError> {
-        Self::create(parent, |path| {
-            OpenOptions::new().write(true).create_new(true).open(path)
-        })
+        Self::create(parent, |path| OpenOptions::new().write(true).create_new(true).open(path))
     }
 
-    fn create<T>(
-        parent: &Path,
-        create: impl Fn(&Path) -> io::Result<T>,
-    ) -> Result<(Self, T), StoreError> {
+    fn create<T>(parent: &Path, create: impl Fn(&Path) -> io::Result<T>) -> Result<(Self, T), StoreError> {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         loop {
             let count = COUNT.fetch_add(1, Ordering::Relaxed);
-            let nanos = SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .map_or(0, |time| time.subsec_nanos());
-            let path = parent.join(format!(
-                "{PREFIX}{}-{count}-{nanos:08x}",
-                std::process::id()
-            ));
+            let nanos = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.subsec_nanos());
+            let path = parent.join(format!("{PREFIX}{}-{count}-{nanos:08x}", std::process::id()));
             // The lock comes first, so that a sweep never meets a living temporary without one.
             let Some(lock) = Lock::try_acquire(&lock_of(&path))? else {
                 continue;
@@ -79,11 +69,7 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
 }
 
 /// As [`write_atomic`], with the temporary in `temp_dir` on the same file system.
-pub(crate) fn write_atomic_through(
-    temp_dir: &Path,
-    path: &Path,
-    bytes: &[u8],
-) -> Result<(), StoreError> {
+pub(crate) fn write_atomic_through(temp_dir: &Path, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     let (temp, mut file) = Temp::file(temp_dir)?;
     file.write_all(bytes)
         .and_then(|()| file.sync_all())
@@ -119,9 +105,7 @@ pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
 
 /// The folder that holds `path`.
 pub(crate) fn parent_of(path: &Path) -> &Path {
-    path.parent()
-        .filter(|parent| !parent.as_os_str().is_empty())
-        .unwrap_or(Path::new("."))
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 fn lock_of(path: &Path) -> PathBuf {
@@ -145,10 +129,8 @@ mod tests {
     use super::*;
 
     fn names(dir: &Path) -> Vec<String> {
-        let mut names: Vec<_> = fs::read_dir(dir)
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect();
+        let mut names: Vec<_> =
+            fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();
         names
     }
@@ -170,13 +152,7 @@ mod tests {
         let path = dir.path().join("taken");
         fs::create_dir(&path).unwrap();
         let message = write_atomic(&path, b"x").unwrap_err().to_string();
-        assert!(
-            message.starts_with(&format!(
-                "cannot write to {}: is a directory",
-                path.display()
-            )),
-            "{message}"
-        );
+        assert!(message.starts_with(&format!("cannot write to {}: is a directory", path.display())), "{message}");
         assert_eq!(names(dir.path()), ["taken"]);
     }
 
@@ -186,10 +162,7 @@ mod tests {
         let living = Temp::folder(dir.path()).unwrap();
         fs::write(living.path().join("part"), "x").unwrap();
         // What a killed process leaves: a folder and a file with their locks, one whose lock was lost, and a lock alone.
-        for (folder, file) in [
-            (".retune-tmp-1-0-0", ".retune-tmp-1-0-0.lock"),
-            (".retune-tmp-1-1-0", "user.txt"),
-        ] {
+        for (folder, file) in [(".retune-tmp-1-0-0", ".retune-tmp-1-0-0.lock"), (".retune-tmp-1-1-0", "user.txt")] {
             fs::create_dir_all(dir.path().join(folder).join("deep")).unwrap();
             fs::write(dir.path().join(file), "1").unwrap();
         }

@@ -38,25 +38,16 @@ impl ArtifactWriter {
     pub fn beside(target: &Path) -> Result<Self, StoreError> {
         let parent = parent_of(target);
         fs::create_dir_all(parent).map_err(|cause| StoreError::write(parent, None, cause))?;
-        if target.symlink_metadata().is_ok()
-            && !fs::read_dir(target).is_ok_and(|mut entries| entries.next().is_none())
+        if target.symlink_metadata().is_ok() && !fs::read_dir(target).is_ok_and(|mut entries| entries.next().is_none())
         {
-            return Err(StoreError::Exists {
-                path: target.to_owned(),
-            });
+            return Err(StoreError::Exists { path: target.to_owned() });
         }
         sweep(parent);
         Self::in_folder(parent)
     }
 
     /// Writes the manifest and moves the folder to the place that [`ArtifactWriter::beside`] was told, all or nothing.
-    pub fn publish_at(
-        self,
-        target: &Path,
-        kind: &str,
-        kind_version: u32,
-        meta: Value,
-    ) -> Result<Artifact, StoreError> {
+    pub fn publish_at(self, target: &Path, kind: &str, kind_version: u32, meta: Value) -> Result<Artifact, StoreError> {
         self.publish_with(target, kind, kind_version, meta, Durability::Durable)
     }
 
@@ -87,20 +78,16 @@ impl ArtifactWriter {
                 Durability::Derived => Ok(()),
             })
             .map_err(|cause| match cause.kind() {
-                io::ErrorKind::DirectoryNotEmpty
-                | io::ErrorKind::AlreadyExists
-                | io::ErrorKind::NotADirectory => StoreError::Exists {
-                    path: target.to_owned(),
-                },
+                io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
+                    StoreError::Exists { path: target.to_owned() }
+                }
                 _ => StoreError::write(target, None, cause),
             })?;
         Artifact::open_checked(target, Some(&digest))
     }
 
     pub(crate) fn in_folder(parent: &Path) -> Result<Self, StoreError> {
-        Ok(Self {
-            temp: Temp::folder(parent)?,
-        })
+        Ok(Self { temp: Temp::folder(parent)? })
     }
 
     /// The temporary folder.
@@ -112,10 +99,7 @@ impl ArtifactWriter {
     ///
     /// Names are relative, with `/` between folders.
     pub fn file_path(&self, name: &str) -> Result<PathBuf, StoreError> {
-        check_name(name).map_err(|reason| StoreError::BadName {
-            name: name.to_owned(),
-            reason,
-        })?;
+        check_name(name).map_err(|reason| StoreError::BadName { name: name.to_owned(), reason })?;
         self.place(name)
     }
 
@@ -132,16 +116,10 @@ impl ArtifactWriter {
     }
 
     /// A new JSON file. Not-a-number and infinities become `null`: JSON has no others.
-    pub fn write_json<T: Serialize + ?Sized>(
-        &self,
-        name: &str,
-        value: &T,
-    ) -> Result<(), StoreError> {
+    pub fn write_json<T: Serialize + ?Sized>(&self, name: &str, value: &T) -> Result<(), StoreError> {
         let path = self.file_path(name)?;
-        let mut bytes = serde_json::to_vec_pretty(value).map_err(|error| StoreError::Json {
-            path: path.clone(),
-            reason: error.to_string(),
-        })?;
+        let mut bytes = serde_json::to_vec_pretty(value)
+            .map_err(|error| StoreError::Json { path: path.clone(), reason: error.to_string() })?;
         bytes.push(b'\n');
         write_new(&path, &bytes)
     }
@@ -151,18 +129,12 @@ impl ArtifactWriter {
         let manifest = artifact.dir().join(MANIFEST);
         let bytes = fs::read(&manifest).map_err(|cause| StoreError::read(manifest, cause))?;
         if Digest::of(&bytes) != artifact.digest() {
-            return Err(StoreError::damaged(
-                artifact.dir(),
-                MANIFEST,
-                "it changed since it was opened",
-            ));
+            return Err(StoreError::damaged(artifact.dir(), MANIFEST, "it changed since it was opened"));
         }
         self.write_bytes(&format!("{folder}/{MANIFEST}"), &bytes)?;
         for entry in &artifact.manifest().files {
-            let (from, to) = (
-                artifact.verified_path(&entry.path)?,
-                self.file_path(&format!("{folder}/{}", entry.path))?,
-            );
+            let (from, to) =
+                (artifact.verified_path(&entry.path)?, self.file_path(&format!("{folder}/{}", entry.path))?);
             fs::copy(from, &to).map_err(|cause| StoreError::write(to, Some(entry.size), cause))?;
         }
         Ok(())
@@ -176,25 +148,14 @@ impl ArtifactWriter {
         meta: Value,
         durability: Durability,
     ) -> Result<Digest, StoreError> {
-        let found =
-            list_files(self.path()).map_err(|cause| StoreError::read(self.path(), cause))?;
+        let found = list_files(self.path()).map_err(|cause| StoreError::read(self.path(), cause))?;
         for file in &found {
-            let reason = if file.is_file {
-                check_name(&file.path).err()
-            } else {
-                Some("it is not a regular file")
-            };
+            let reason = if file.is_file { check_name(&file.path).err() } else { Some("it is not a regular file") };
             if let Some(reason) = reason {
-                return Err(StoreError::BadName {
-                    name: file.path.clone(),
-                    reason,
-                });
+                return Err(StoreError::BadName { name: file.path.clone(), reason });
             }
         }
-        let entries: Vec<_> = found
-            .into_par_iter()
-            .map(|file| self.sync_and_hash(file.path, durability))
-            .collect();
+        let entries: Vec<_> = found.into_par_iter().map(|file| self.sync_and_hash(file.path, durability)).collect();
         let files = entries.into_iter().collect::<Result<Vec<_>, _>>()?;
         let folders = folders_of(&files);
 
@@ -204,11 +165,7 @@ impl ArtifactWriter {
         if durability == Durability::Derived {
             return Ok(Digest::of(&bytes));
         }
-        for path in folders
-            .iter()
-            .map(|folder| self.path().join(folder))
-            .chain([path, self.path().to_owned()])
-        {
+        for path in folders.iter().map(|folder| self.path().join(folder)).chain([path, self.path().to_owned()]) {
             // `sync_dir` syncs whatever the path names, the manifest too.
             sync_dir(&path).map_err(|cause| StoreError::write(path, None, cause))?;
         }
@@ -226,11 +183,7 @@ impl ArtifactWriter {
             })
             .map_err(|cause| StoreError::write(&path, None, cause))?
             .len();
-        Ok(FileEntry {
-            path: name,
-            size,
-            blake3: digest_file(&path)?,
-        })
+        Ok(FileEntry { path: name, size, blake3: digest_file(&path)? })
     }
 
     fn place(&self, name: &str) -> Result<PathBuf, StoreError> {
@@ -277,31 +230,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let writer = ArtifactWriter::in_folder(dir.path()).unwrap();
         for bad in ["../x", "/x", "a/../x", "manifest.json", ""] {
-            assert!(
-                matches!(
-                    writer.write_bytes(bad, b""),
-                    Err(StoreError::BadName { .. })
-                ),
-                "{bad}"
-            );
-            assert!(
-                matches!(writer.create(bad), Err(StoreError::BadName { .. })),
-                "{bad}"
-            );
+            assert!(matches!(writer.write_bytes(bad, b""), Err(StoreError::BadName { .. })), "{bad}");
+            assert!(matches!(writer.create(bad), Err(StoreError::BadName { .. })), "{bad}");
         }
         let message = writer.file_path("../x").unwrap_err().to_string();
-        assert_eq!(
-            message,
-            "`../x` cannot be a file of an artifact: names have no empty parts, no `.` and no `..`"
-        );
+        assert_eq!(message, "`../x` cannot be a file of an artifact: names have no empty parts, no `.` and no `..`");
         writer.write_bytes("a", b"1").unwrap();
-        assert!(
-            writer
-                .write_bytes("a", b"2")
-                .unwrap_err()
-                .to_string()
-                .contains("file exists")
-        );
+        assert!(writer.write_bytes("a", b"2").unwrap_err().to_string().contains("file exists"));
     }
 
     #[test]
@@ -310,10 +245,7 @@ mod tests {
         let writer = ArtifactWriter::in_folder(dir.path()).unwrap();
         std::os::unix::fs::symlink("/etc/hostname", writer.path().join("link")).unwrap();
         let message = writer.seal("test", 1, json!({}), Durability::Durable).unwrap_err().to_string();
-        assert_eq!(
-            message,
-            "`link` cannot be a file of an artifact: it is not a regular file"
-        );
+        assert_eq!(message, "`link` cannot be a file of an artifact: it is not a regular file");
     }
 
     #[test]
@@ -324,25 +256,11 @@ mod tests {
         // An empty folder will do, a full one not, whenever it got full.
         let early = ArtifactWriter::beside(&taken).unwrap();
         fs::write(taken.join("mine"), "precious").unwrap();
-        let expected = format!(
-            "{} already exists; remove it or choose another folder",
-            taken.display()
-        );
+        let expected = format!("{} already exists; remove it or choose another folder", taken.display());
+        assert_eq!(early.publish_at(&taken, "test", 1, json!({})).unwrap_err().to_string(), expected);
+        assert_eq!(ArtifactWriter::beside(&taken).unwrap_err().to_string(), expected);
         assert_eq!(
-            early
-                .publish_at(&taken, "test", 1, json!({}))
-                .unwrap_err()
-                .to_string(),
-            expected
-        );
-        assert_eq!(
-            ArtifactWriter::beside(&taken).unwrap_err().to_string(),
-            expected
-        );
-        assert_eq!(
-            ArtifactWriter::beside(&taken.join("mine"))
-                .unwrap_err()
-                .to_string(),
+            ArtifactWriter::beside(&taken.join("mine")).unwrap_err().to_string(),
             expected.replace("model", "model/mine")
         );
         assert_eq!(fs::read_to_string(taken.join("mine")).unwrap(), "precious");

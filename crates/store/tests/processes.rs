@@ -1,10 +1,5 @@
 //! Several processes on one store: publishing together, killed at any moment, on a full and on a read-only disk.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stderr
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,10 +12,7 @@ use serde_json::json;
 /// This test program again, running one of the `child_*` functions below.
 fn child(name: &str, root: &Path) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command
-        .args(["--exact", name, "--ignored", "--nocapture"])
-        .env("RETUNE_TEST_STORE", root)
-        .stdout(Stdio::null());
+    command.args(["--exact", name, "--ignored", "--nocapture"]).env("RETUNE_TEST_STORE", root).stdout(Stdio::null());
     command
 }
 
@@ -42,11 +34,7 @@ fn child_publishes() {
     let Some(root) = child_root() else { return };
     let store = Store::open(&root).unwrap();
     let work = store.work_dir(&key_of(&json!("job"))).unwrap();
-    let mut journal = Journal::open(
-        &work.join(format!("{}.jsonl", std::process::id())),
-        Flush::Never,
-    )
-    .unwrap();
+    let mut journal = Journal::open(&work.join(format!("{}.jsonl", std::process::id())), Flush::Never).unwrap();
     for content in 0..30 {
         let digest = publish(&store, content).unwrap();
         store.record(&key_of(&json!(content)), &digest).unwrap();
@@ -71,22 +59,12 @@ fn child_fills_its_disk() {
     let store = Store::open(&root).unwrap();
     let first = publish(&store, 1).unwrap();
     store.record(&key_of(&json!(1)), &first).unwrap();
-    let error = (2..10)
-        .find_map(|content| publish(&store, content).err())
-        .expect("one megabyte holds no nine objects");
+    let error = (2..10).find_map(|content| publish(&store, content).err()).expect("one megabyte holds no nine objects");
     assert!(error.is_disk_full(), "{error}");
-    assert!(
-        error
-            .to_string()
-            .contains("300000 bytes were needed; free some, or write to another disk"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("300000 bytes were needed; free some, or write to another disk"), "{error}");
 
     // What was there still is, what failed left nothing, and with some room it goes on.
-    assert_eq!(
-        store.lookup::<Digest>(&key_of(&json!(1))).unwrap(),
-        Some(first)
-    );
+    assert_eq!(store.lookup::<Digest>(&key_of(&json!(1))).unwrap(), Some(first));
     store.object(&first).unwrap().unwrap().verify_all().unwrap();
     assert_eq!(fs::read_dir(root.join("tmp")).unwrap().count(), 0);
     check_all(&store);
@@ -95,17 +73,12 @@ fn child_fills_its_disk() {
     let path = root.join("journal.jsonl");
     let mut journal = Journal::open(&path, Flush::Never).unwrap();
     let line = "x".repeat(100_000);
-    let error = (0..20)
-        .find_map(|_| journal.append(&line).err())
-        .expect("the disk is full");
+    let error = (0..20).find_map(|_| journal.append(&line).err()).expect("the disk is full");
     assert!(error.is_disk_full(), "{error}");
     let n_lines = Journal::read::<String>(&path).unwrap().len();
     store.discard(&first).unwrap();
     journal.append(&line).unwrap();
-    assert_eq!(
-        Journal::read::<String>(&path).unwrap(),
-        vec![line; n_lines + 1]
-    );
+    assert_eq!(Journal::read::<String>(&path).unwrap(), vec![line; n_lines + 1]);
     publish(&store, 1).unwrap_err();
     drop(journal);
     fs::remove_file(&path).unwrap();
@@ -118,12 +91,7 @@ fn child_has_a_read_only_store() {
     let Some(root) = child_root() else { return };
     let store = Store::open(&root).unwrap();
     let digest = store.lookup::<Digest>(&key_of(&json!(1))).unwrap().unwrap();
-    store
-        .object(&digest)
-        .unwrap()
-        .unwrap()
-        .verify_all()
-        .unwrap();
+    store.object(&digest).unwrap().unwrap().verify_all().unwrap();
     // Nothing new, nothing to write.
     store.record(&key_of(&json!(1)), &digest).unwrap();
     for error in [
@@ -133,14 +101,8 @@ fn child_has_a_read_only_store() {
         Store::open(&root.join("new")).map(|_| ()).unwrap_err(),
     ] {
         let message = error.to_string();
-        assert!(
-            message.starts_with(&format!("cannot write to {}", root.display())),
-            "{message}"
-        );
-        assert!(
-            message.contains(": read-only file system; choose another folder (`RETUNE_STORE` "),
-            "{message}"
-        );
+        assert!(message.starts_with(&format!("cannot write to {}", root.display())), "{message}");
+        assert!(message.contains(": read-only file system; choose another folder (`RETUNE_STORE` "), "{message}");
     }
 }
 
@@ -149,33 +111,17 @@ fn child_has_a_read_only_store() {
 fn in_own_mount(mount: &str, name: &str, root: &Path) {
     let unshare = |script: &str| {
         let mut command = Command::new("unshare");
-        command
-            .args([
-                "--user",
-                "--map-root-user",
-                "--mount",
-                "sh",
-                "-ec",
-                script,
-                "sh",
-            ])
-            .arg(root);
+        command.args(["--user", "--map-root-user", "--mount", "sh", "-ec", script, "sh"]).arg(root);
         command.env("RETUNE_TEST_STORE", root).stdout(Stdio::null());
         command
     };
-    if !unshare(mount)
-        .stderr(Stdio::null())
-        .status()
-        .is_ok_and(|status| status.success())
-    {
+    if !unshare(mount).stderr(Stdio::null()).status().is_ok_and(|status| status.success()) {
         eprintln!("skipped {name}: no mounts here");
         return;
     }
     let program = child(name, root);
-    let status = unshare(&format!("{mount}\nshift\nexec \"$@\""))
-        .arg(program.get_program())
-        .args(program.get_args())
-        .status();
+    let status =
+        unshare(&format!("{mount}\nshift\nexec \"$@\"")).arg(program.get_program()).args(program.get_args()).status();
     assert!(status.unwrap().success(), "{name} failed, see above");
 }
 
@@ -187,12 +133,7 @@ fn check_all(store: &Store) -> usize {
             let path = object.unwrap().path();
             let digest: Digest = path.file_name().unwrap().to_str().unwrap().parse().unwrap();
             assert_eq!(Artifact::open(&path).unwrap().digest(), digest);
-            store
-                .object(&digest)
-                .unwrap()
-                .unwrap()
-                .verify_all()
-                .unwrap();
+            store.object(&digest).unwrap().unwrap().verify_all().unwrap();
             n_objects += 1;
         }
     }
@@ -200,9 +141,7 @@ fn check_all(store: &Store) -> usize {
 }
 
 fn spawn_all(n: usize, root: &Path) -> Vec<Child> {
-    (0..n)
-        .map(|_| child("child_publishes", root).spawn().unwrap())
-        .collect()
+    (0..n).map(|_| child("child_publishes", root).spawn().unwrap()).collect()
 }
 
 #[test]
@@ -216,15 +155,7 @@ fn concurrent_publishers() {
     assert_eq!(fs::read_dir(dir.path().join("tmp")).unwrap().count(), 0);
     for content in 0..30 {
         let digest: Digest = store.lookup(&key_of(&json!(content))).unwrap().unwrap();
-        assert_eq!(
-            store
-                .object(&digest)
-                .unwrap()
-                .unwrap()
-                .read_json::<usize>("small.json")
-                .unwrap(),
-            content
-        );
+        assert_eq!(store.object(&digest).unwrap().unwrap().read_json::<usize>("small.json").unwrap(), content);
     }
 }
 
@@ -238,11 +169,7 @@ fn killed_publishers() {
         let mut children = spawn_all(2, dir.path());
         // Starting a process may take long on a busy machine; the journals say that both are at work.
         while fs::read_dir(&work).unwrap().count() < 2 * (round + 1) {
-            assert!(
-                children
-                    .iter_mut()
-                    .all(|child| child.try_wait().unwrap().is_none())
-            );
+            assert!(children.iter_mut().all(|child| child.try_wait().unwrap().is_none()));
             std::thread::sleep(Duration::from_millis(1));
         }
         std::thread::sleep(Duration::from_millis(7 * round as u64));
@@ -254,12 +181,7 @@ fn killed_publishers() {
         for content in 0..30 {
             // A recorded object was published before, so it is there.
             if let Some(digest) = store.lookup::<Digest>(&key_of(&json!(content))).unwrap() {
-                store
-                    .object(&digest)
-                    .unwrap()
-                    .unwrap()
-                    .verify_all()
-                    .unwrap();
+                store.object(&digest).unwrap().unwrap().verify_all().unwrap();
             }
         }
         for journal in fs::read_dir(&work).unwrap() {
@@ -301,11 +223,7 @@ fn a_lock_dies_with_its_holder() {
 #[test]
 fn a_full_disk_loses_nothing() {
     let dir = tempfile::tempdir().unwrap();
-    in_own_mount(
-        r#"mount -t tmpfs -o size=1m tmpfs "$1""#,
-        "child_fills_its_disk",
-        dir.path(),
-    );
+    in_own_mount(r#"mount -t tmpfs -o size=1m tmpfs "$1""#, "child_fills_its_disk", dir.path());
 }
 
 #[test]

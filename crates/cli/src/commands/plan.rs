@@ -57,15 +57,25 @@ pub fn why(arguments: &Why) -> Outcome {
     };
     let stage = &arguments.stage;
     match status {
-        Status::Cached(key, outcome) => output::line(&format!("{STRONG}{stage}{STRONG:#} would not run: its result is in the store {QUIET}(key {key}, took {}){QUIET:#}", duration(outcome.seconds))),
+        Status::Cached(key, outcome) => output::line(&format!(
+            "{STRONG}{stage}{STRONG:#} would not run: its result is in the store {QUIET}(key {key}, took {}){QUIET:#}",
+            duration(outcome.seconds)
+        )),
         Status::Run(_, Reason::Changed(changes)) => {
             output::line(&format!("{STRONG}{stage}{STRONG:#} would run, because its key changed:"));
             for change in changes {
-                output::line(&format!("  {}: {} -> {}", change.path, shown(change.old.as_ref()), shown(change.new.as_ref())));
+                output::line(&format!(
+                    "  {}: {} -> {}",
+                    change.path,
+                    shown(change.old.as_ref()),
+                    shown(change.new.as_ref())
+                ));
             }
         }
         Status::Run(_, Reason::Upstream(names)) => {
-            output::line(&format!("{STRONG}{stage}{STRONG:#} would run if what it needs comes out differently; that would run first:"));
+            output::line(&format!(
+                "{STRONG}{stage}{STRONG:#} would run if what it needs comes out differently; that would run first:"
+            ));
             for (node, status) in &statuses {
                 if let (name, Status::Run(_, reason)) = (&graph.nodes[*node].name, status)
                     && name != stage

@@ -28,7 +28,8 @@ pub fn apply(artifact: PathBuf, input: &[PathBuf], output: &Path) -> Outcome {
 
 /// Scores a bundle on rows that have the target.
 pub fn evaluate(arguments: &Evaluate) -> Outcome {
-    let scores = host(Job::Score(ScoreJob { artifact: bundle_of(&arguments.model)?, input: absolute(&arguments.input)? }))?;
+    let scores =
+        host(Job::Score(ScoreJob { artifact: bundle_of(&arguments.model)?, input: absolute(&arguments.input)? }))?;
     if arguments.json {
         output::print(&format!("{scores:#}\n"));
     } else {
@@ -40,7 +41,8 @@ pub fn evaluate(arguments: &Evaluate) -> Outcome {
 /// Sends one job to a host of its own.
 pub fn host(job: Job) -> Result<Value, Error> {
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let request = Request { version: VERSION, id: 1, store: Project::here(None)?.store, threads, device: Device::Cpu, job };
+    let request =
+        Request { version: VERSION, id: 1, store: Project::here(None)?.store, threads, device: Device::Cpu, job };
     let result = run_job(&request, |event| {
         if let EventKind::Message { level: Level::Warning, text } = event {
             output::note(&format!("{WARNING}warning{WARNING:#}: {text}"));
@@ -63,7 +65,10 @@ fn bundle_of(path: &Path) -> Result<PathBuf, Failure> {
     let candidates = [path.to_owned(), path.join("model")];
     match candidates.iter().find(|candidate| candidate.join("manifest.json").exists()) {
         Some(found) => absolute_one(found),
-        None => Err(Failure::data(format!("{} is no model: neither it nor its folder `model` has a `manifest.json`", path.display()))
-            .help("name the folder `model` of a run, such as `runs/NAME/latest/model`")),
+        None => Err(Failure::data(format!(
+            "{} is no model: neither it nor its folder `model` has a `manifest.json`",
+            path.display()
+        ))
+        .help("name the folder `model` of a run, such as `runs/NAME/latest/model`")),
     }
 }

@@ -60,7 +60,13 @@ pub fn interrupt() -> Result<Interrupt, Error> {
         // In this order: the first signal arms the shutdown that the second one finds armed.
         signal_hook::flag::register_conditional_shutdown(signal, code, Arc::clone(&armed))
             .and_then(|_| signal_hook::flag::register(signal, armed))
-            .and_then(|_| signal_hook::flag::register_usize(signal, Arc::clone(&interrupt), usize::try_from(signal).unwrap_or_default()))
+            .and_then(|_| {
+                signal_hook::flag::register_usize(
+                    signal,
+                    Arc::clone(&interrupt),
+                    usize::try_from(signal).unwrap_or_default(),
+                )
+            })
             .map_err(|error| Failure::failed(format!("cannot listen for signals: {error}")))?;
     }
     Ok(interrupt)
@@ -71,7 +77,8 @@ fn exit_of_run(result: &RunResult) -> Exit {
         output::note("stopped; `retune run` goes on from here");
         return Exit::Interrupted(signal);
     }
-    let worst = result.failures.iter().find(|(_, failure)| failure.class == ErrorClass::Failed).or(result.failures.first());
+    let worst =
+        result.failures.iter().find(|(_, failure)| failure.class == ErrorClass::Failed).or(result.failures.first());
     if let Some((_, failure)) = worst {
         return exit_of(failure);
     }

@@ -57,19 +57,31 @@ fn folder_of(path: &Path) -> Result<PathBuf, Error> {
     let candidates = [path.to_owned(), path.join("latest"), runs.join(path).join("latest")];
     let found = candidates.into_iter().find(|candidate| candidate.join("run.json").exists());
     found.ok_or_else(|| {
-        Failure::data(format!("no run at {}", path.display())).help("name a run's folder, such as `runs/NAME/latest`, or a pipeline's name").into()
+        Failure::data(format!("no run at {}", path.display()))
+            .help("name a run's folder, such as `runs/NAME/latest`, or a pipeline's name")
+            .into()
     })
 }
 
 fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, Failure> {
-    let bytes = std::fs::read(path).map_err(|error| Failure::data(format!("cannot read {}: {error}", path.display())))?;
+    let bytes =
+        std::fs::read(path).map_err(|error| Failure::data(format!("cannot read {}: {error}", path.display())))?;
     serde_json::from_slice(&bytes).map_err(|error| Failure::data(format!("{}: {error}", path.display())))
 }
 
 fn print_stages(run: &RunSummary) {
-    output::line(&format!("{STRONG}{}{STRONG:#}: {} {QUIET}in {}{QUIET:#}", run.pipeline, run.status, duration(run.seconds)));
+    output::line(&format!(
+        "{STRONG}{}{STRONG:#}: {} {QUIET}in {}{QUIET:#}",
+        run.pipeline,
+        run.status,
+        duration(run.seconds)
+    ));
     let rows = run.stages.iter().map(|stage| {
-        let took = if stage.cached { format!("cached ({})", duration(stage.outcome.seconds)) } else { duration(stage.outcome.seconds) };
+        let took = if stage.cached {
+            format!("cached ({})", duration(stage.outcome.seconds))
+        } else {
+            duration(stage.outcome.seconds)
+        };
         vec![stage.name.clone(), stage.kind.clone(), took, stage.outcome.summary()]
     });
     output::print(&output::table(&["stage", "uses", "took", "result"], rows.collect(), 4));
@@ -94,9 +106,13 @@ fn print_steps(stage: &str, report: &Value) {
 /// Prints a list of records as a table; the keys of the first are the columns.
 fn print_records(stage: &str, what: &str, records: Option<&Value>) {
     let Some(records) = records.and_then(Value::as_array) else { return };
-    let Some(keys) = records.first().and_then(Value::as_object).map(|first| first.keys().cloned().collect::<Vec<_>>()) else { return };
+    let Some(keys) = records.first().and_then(Value::as_object).map(|first| first.keys().cloned().collect::<Vec<_>>())
+    else {
+        return;
+    };
     output::line(&format!("{STRONG}{stage}{STRONG:#}: {what}"));
-    let rows = records.iter().map(|record| keys.iter().map(|key| record.get(key).map_or_else(String::new, cell)).collect());
+    let rows =
+        records.iter().map(|record| keys.iter().map(|key| record.get(key).map_or_else(String::new, cell)).collect());
     let header: Vec<&str> = keys.iter().map(String::as_str).collect();
     output::print(&output::table(&header, rows.collect(), header.len()));
 }

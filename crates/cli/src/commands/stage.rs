@@ -33,10 +33,17 @@ pub fn stage(command: Stage) -> Outcome {
                 Ok(Exit::Done)
             }
             None => {
-                let known: Vec<String> = retune_spec::catalogue().into_iter().flat_map(|section| section.entries).map(|entry| entry.name).collect();
+                let known: Vec<String> = retune_spec::catalogue()
+                    .into_iter()
+                    .flat_map(|section| section.entries)
+                    .map(|entry| entry.name)
+                    .collect();
                 let failure = Failure::data(format!("nothing is called `{name}`"));
                 let close = retune_spec::did_you_mean(&name, known.iter().map(String::as_str));
-                let failure = failure.help(close.map_or_else(|| "`retune stage list` lists all names".to_owned(), |close| format!("did you mean `{close}`?")));
+                let failure = failure.help(close.map_or_else(
+                    || "`retune stage list` lists all names".to_owned(),
+                    |close| format!("did you mean `{close}`?"),
+                ));
                 output::error(&failure.message, failure.help.as_deref());
                 Ok(Exit::Usage)
             }
@@ -51,14 +58,22 @@ pub fn stage(command: Stage) -> Outcome {
 
 fn fit_stage(arguments: &StageFit) -> Outcome {
     if arguments.output.exists() {
-        return Err(Failure::data(format!("{} already exists", arguments.output.display())).help("name a folder that does not exist").into());
+        return Err(Failure::data(format!("{} already exists", arguments.output.display()))
+            .help("name a folder that does not exist")
+            .into());
     }
     let project = Project::here(None)?;
     let (id, (document, inputs)) = match arguments.name.split_once('#') {
         Some((pipeline, id)) => (id.to_owned(), project.load(Path::new(pipeline), &arguments.set)?),
         None => ("stage".to_owned(), project.check(one_stage(arguments)?, &[])?),
     };
-    let options = Options { choice: Choice::Only(id.clone()), force: false, jobs: 1, device: device_of(&arguments.device)?, interrupt: interrupt()? };
+    let options = Options {
+        choice: Choice::Only(id.clone()),
+        force: false,
+        jobs: 1,
+        device: device_of(&arguments.device)?,
+        interrupt: interrupt()?,
+    };
     let mut listener = listener(ProgressStyle::Auto);
     let result = retune_pipeline::run(&project, &document, &inputs, &options, listener.as_mut())?;
     if let Some(signal) = result.signal {
@@ -67,7 +82,8 @@ fn fit_stage(arguments: &StageFit) -> Outcome {
     if let Some((_, failure)) = result.failures.first() {
         return Ok(exit_of(failure));
     }
-    let fitted = result.summary.stages.iter().find(|stage| stage.name == id).and_then(|stage| stage.outcome.object("fitted"));
+    let fitted =
+        result.summary.stages.iter().find(|stage| stage.name == id).and_then(|stage| stage.outcome.object("fitted"));
     let fitted = fitted.ok_or_else(|| Failure::failed(format!("stage `{id}` left nothing fitted")))?;
     write_fitted(&project.open_store()?, fitted, &arguments.output)?;
     output::line(&arguments.output.display().to_string());

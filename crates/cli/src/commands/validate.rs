@@ -13,6 +13,10 @@ pub fn validate(arguments: &Validate) -> Outcome {
     let (document, inputs) = project.load(&arguments.pipeline.pipeline, &arguments.pipeline.set)?;
     let stages = document.pipeline.stages.len();
     let files: usize = inputs.files.values().map(Vec::len).sum();
-    output::line(&format!("{} is valid: {stages} stages, {files} data file{}", arguments.pipeline.pipeline.display(), if files == 1 { "" } else { "s" }));
+    output::line(&format!(
+        "{} is valid: {stages} stages, {files} data file{}",
+        arguments.pipeline.pipeline.display(),
+        if files == 1 { "" } else { "s" }
+    ));
     Ok(Exit::Done)
 }
