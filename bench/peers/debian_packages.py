@@ -77,7 +77,7 @@ def boosting(x, y, seed, threads):
     }
     x_fit, x_stop, y_fit, y_stop = train_test_split(x, y, test_size=0.1, stratify=y, random_state=seed)
     stopped = lightgbm.LGBMClassifier(n_estimators=300, **common).fit(
-        x_fit, y_fit, eval_set=[(x_stop, y_stop)], callbacks=[lightgbm.early_stopping(15, verbose=False)]
+        x_fit, y_fit, eval_X=x_stop, eval_y=y_stop, callbacks=[lightgbm.early_stopping(15, verbose=False)]
     )
     return lightgbm.LGBMClassifier(n_estimators=stopped.best_iteration_, **common).fit(x, y)
 

@@ -255,3 +255,48 @@ fn bad_files_to_predict() {
         assert!(!place.path("out.csv").exists(), "{file}");
     }
 }
+
+#[test]
+fn a_bundle_reads_rows_as_the_training_rows_were_read() {
+    let declared = "target: likes, separator: \";\", null_values: [\"?\"]";
+    let place = Workplace::with(&PIPELINE.replace("target: likes", declared));
+    place.write("people.csv", format!("{HEADER}{}", rows(30)).replace(',', ";"));
+    place.ok(&["run", "p.yaml"]);
+    place.write("marked.csv", "age;city\n?;Oslo\n30;?\n");
+    place.write("empty.csv", "age;city\n;Oslo\n30;\n");
+    for name in ["marked", "empty"] {
+        let (input, output) = (format!("{name}.csv"), format!("{name}.out.csv"));
+        place.ok(&["predict", "runs/people/latest", "--input", &input, "--output", &output]);
+    }
+    assert_eq!(place.text("marked.out.csv"), place.text("empty.out.csv"));
+}
+
+#[test]
+fn predictions_never_replace_their_input() {
+    let place = Workplace::with(PIPELINE);
+    place.write("people.csv", format!("{HEADER}{}", rows(30)));
+    place.ok(&["run", "p.yaml"]);
+    let same = "age,city\n20,Oslo\n";
+    place.write("same.csv", same);
+    let error = place.fails(4, &["predict", "runs/people/latest", "--input", "same.csv", "--output", "./same.csv"]);
+    assert!(error.contains("would replace its own input"), "{error}");
+    assert_eq!(place.text("same.csv"), same);
+}
+
+#[test]
+fn a_file_is_read_once_and_belongs_to_one_set() {
+    let rows_read = |paths: &str| {
+        let place = Workplace::with(&PIPELINE.replace("path: people.csv", &format!("path: {paths}")));
+        place.write("people.csv", format!("{HEADER}{}", rows(30)));
+        place.ok(&["run", "p.yaml"]);
+        place.json("runs/people/latest/run.json")["stages"][0]["outcome"]["result"]["rows_read"].clone()
+    };
+    assert_eq!(rows_read("[people.csv, \"peo*.csv\", people.csv]"), 30);
+
+    let sets = "train: people.csv, validation: ./people.csv";
+    let text = PIPELINE.replace("path: people.csv", sets).replace(", split: { validation: 0.2, test: 0.2 }", "");
+    let place = Workplace::with(&text);
+    place.write("people.csv", format!("{HEADER}{}", rows(30)));
+    let error = place.fails(3, &["validate", "p.yaml"]);
+    assert!(error.contains("is named both for `train` and for `validation`"), "{error}");
+}

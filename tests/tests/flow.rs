@@ -154,7 +154,7 @@ fn the_same_bits_in_another_folder_in_parts_and_stage_by_stage() {
     place.ok(&["run", "p.yaml", "--until", "features", "--force"]);
     assert_eq!(place.ran_and_cached("people").0, ["data", "prepare", "features"]);
     assert_has(
-        &place.fails(4, &["run", "p.yaml", "--only", "feature"]),
+        &place.fails(2, &["run", "p.yaml", "--only", "feature"]),
         &["error: no stage `feature`", "help: did you mean `features`?"],
     );
 }
@@ -214,7 +214,7 @@ fn a_stage_fitted_alone_is_the_stage_of_the_run() {
         &["error: prepare already exists"],
     );
     assert_has(
-        &place.fails(4, &["stage", "fit", "p.yaml#prepair", "--output", "x"]),
+        &place.fails(2, &["stage", "fit", "p.yaml#prepair", "--output", "x"]),
         &["error: no stage `prepair`", "help: did you mean `prepare`?"],
     );
 }
@@ -301,7 +301,7 @@ fn why_names_the_part_of_the_key_that_changed() {
     place.write("people.csv", people(149));
     assert_has(&place.ok(&["why", "p.yaml", "data"]), &["files.all[0]: "]);
     assert_has(
-        &place.fails(4, &["why", "p.yaml", "prepair"]),
+        &place.fails(2, &["why", "p.yaml", "prepair"]),
         &["error: no stage `prepair`", "help: did you mean `prepare`?"],
     );
 }
@@ -437,7 +437,7 @@ fn the_command_line_explains_itself() {
         &["error: `--set factr=2`: no parameter `factr`", "did you mean `factor`?"],
     );
     assert_has(
-        &place.fails(4, &["run", "p.yaml", "--device", "gpu"]),
+        &place.fails(2, &["run", "p.yaml", "--device", "gpu"]),
         &["error: `gpu` is not a device; it is `cpu` or `cuda:N`"],
     );
     assert!(!place.path("runs").exists() && !place.store().exists(), "something ran");

@@ -44,6 +44,7 @@ impl From<Exit> for ExitCode {
 /// How a failure ends the program.
 pub fn exit_of(failure: &Failure) -> Exit {
     match failure.class {
+        ErrorClass::Usage => Exit::Usage,
         ErrorClass::Data => Exit::DataInvalid,
         ErrorClass::Failed => Exit::StageFailed,
         ErrorClass::Cancelled => Exit::Interrupted(2),

@@ -41,7 +41,7 @@ impl Stage for FineTuningStage {
             StageError::data("fine-tuning needs validation rows: to stop by, and for the guard")
                 .help("give `data.split` a share for `validation`, or name a file `data.validation`")
         })?;
-        let (stop_rows, guard_rows) = halves(&validation.design()?, context)?;
+        let (stop_rows, guard_rows) = halves(validation, context)?;
         let metric = self.0.guard.metric.unwrap_or_else(|| Metric::default_for(base.task.kind()));
         let tuned = strategies::tune(&self.0, base, &train.design()?, &stop_rows, context);
         context.progress.check_cancelled()?;
@@ -84,16 +84,22 @@ impl Stage for FineTuningStage {
 }
 
 /// The rows that training is stopped by, and those that the guard compares on.
-fn halves(validation: &Design, context: &FitContext) -> Result<(Design, Design)> {
-    let target = validation.target()?;
-    let folds = retune_table::folds_of(target, &[], None, 2, context.seed.derive("halves").0);
+fn halves(validation: &Rows, context: &FitContext) -> Result<(Design, Design)> {
+    let seed = context.seed.derive("halves").0;
+    let design = validation.design()?;
+    let folds = match validation {
+        // Groups stay whole, where the table has them.
+        Rows::Table(table) => retune_table::folds(table, 2, seed),
+        Rows::Tensors(_) => retune_table::folds_of(design.target()?, &[], None, 2, seed),
+    };
     let folds = folds.or_else(|_| {
         // A label with a single validation row cannot be in both halves; then the shares of the labels are left to chance.
-        let rows = retune_stage::Target::Values(vec![0.0; target.len()]);
-        retune_table::folds_of(&rows, &[], None, 2, context.seed.derive("halves").0)
+        let rows = retune_stage::Target::Values(vec![0.0; design.n_rows()]);
+        retune_table::folds_of(&rows, &[], None, 2, seed)
     });
     let folds = folds.map_err(|error| {
-        StageError::data(format!("the validation rows cannot be divided for stopping and guarding: {}", error.message))
+        let message = error.message;
+        StageError::data(format!("the validation rows cannot be divided for stopping and guarding: {message}"))
     })?;
-    Ok((validation.take(&folds[0].train), validation.take(&folds[0].validation)))
+    Ok((design.take(&folds[0].train), design.take(&folds[0].validation)))
 }

@@ -24,9 +24,15 @@ const DRAWS: usize = 24;
 /// Proposes values for one candidate, and is told what came of them.
 pub enum Proposer {
     /// Every combination, in order.
-    Grid(std::vec::IntoIter<Map<String, Value>>),
+    Grid(Grid),
     /// Draws, that may learn.
     Drawn(Drawn),
+}
+
+/// The combinations of the spaces' values, made one by one; the last space changes fastest.
+pub struct Grid {
+    values: Vec<(String, Vec<Value>)>,
+    next: u64,
 }
 
 /// Draws of a space.
@@ -44,7 +50,7 @@ impl Proposer {
     pub fn new(candidate: &Candidate, sampler: Sampler, seed: Seed) -> Self {
         let spaces = candidate.spaces();
         if spaces.is_empty() || sampler == Sampler::Grid {
-            return Self::Grid(combinations(&spaces).into_iter());
+            return Self::Grid(Grid::of(&spaces));
         }
         let learns = sampler == Sampler::Tpe;
         Self::Drawn(Drawn { spaces, seed, learns, proposed: 0, last: Vec::new(), told: Vec::new() })
@@ -53,7 +59,7 @@ impl Proposer {
     /// The values of the next trial; `None` when every combination was tried.
     pub fn propose(&mut self) -> Option<Map<String, Value>> {
         match self {
-            Self::Grid(combinations) => combinations.next(),
+            Self::Grid(grid) => grid.next(),
             Self::Drawn(drawn) => Some(drawn.propose()),
         }
     }
@@ -63,6 +69,29 @@ impl Proposer {
         if let (Self::Drawn(drawn), Some(score)) = (self, score) {
             drawn.told.push((std::mem::take(&mut drawn.last), score));
         }
+    }
+}
+
+impl Grid {
+    fn of(spaces: &[(String, Space)]) -> Self {
+        Self { values: spaces.iter().map(|(name, space)| (name.clone(), grid_of(space))).collect(), next: 0 }
+    }
+}
+
+impl Iterator for Grid {
+    type Item = Map<String, Value>;
+
+    /// The number of the combination, read with one digit for each space.
+    fn next(&mut self) -> Option<Self::Item> {
+        let mut left = self.next;
+        let mut combination = Vec::with_capacity(self.values.len());
+        for (name, values) in self.values.iter().rev() {
+            let n = values.len() as u64;
+            combination.push((name.clone(), values[(left % n) as usize].clone()));
+            left /= n;
+        }
+        self.next += 1;
+        (left == 0).then(|| combination.into_iter().rev().collect())
     }
 }
 
@@ -175,7 +204,7 @@ pub fn grid_of(space: &Space) -> Vec<Value> {
     match space {
         Space::Choice(values) => values.clone(),
         Space::Int([low, high]) => {
-            let n = (high - low + 1).min(GRID_VALUES);
+            let n = high.saturating_sub(*low).saturating_add(1).min(GRID_VALUES);
             steps(n).map(|share| json!(low + ((high - low) as f64 * share).round() as i64)).collect()
         }
         Space::Uniform([low, high]) => steps(GRID_VALUES).map(|share| json!(low + (high - low) * share)).collect(),
@@ -184,23 +213,6 @@ pub fn grid_of(space: &Space) -> Vec<Value> {
             steps(GRID_VALUES).map(|share| json!(low.powf(1.0 - share) * high.powf(share))).collect()
         }
     }
-}
-
-/// Every combination of the spaces' values; the last space changes fastest.
-fn combinations(spaces: &[(String, Space)]) -> Vec<Map<String, Value>> {
-    let mut combinations = vec![Map::new()];
-    for (name, space) in spaces {
-        let values = grid_of(space);
-        let extended = combinations.iter().flat_map(|combination| {
-            values.iter().map(move |value| {
-                let mut combination = combination.clone();
-                combination.insert(name.clone(), value.clone());
-                combination
-            })
-        });
-        combinations = extended.collect();
-    }
-    combinations
 }
 
 #[cfg(test)]

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use retune_protocol::Reading;
+use retune_spec::Pipeline;
 use retune_store::{Artifact, ArtifactWriter, Digest, Store, StoreError};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -19,6 +21,9 @@ pub struct Bundle {
     pub pipeline: String,
     /// The folders of the fitted stages, in their order; the last is the model, where there is one.
     pub stages: Vec<String>,
+    /// How the training rows were read: rows to predict are read the same way.
+    #[serde(default)]
+    pub reading: Reading,
 }
 
 impl Bundle {
@@ -36,7 +41,7 @@ impl Bundle {
 pub fn write_bundle(
     store: &Store,
     target: &Path,
-    pipeline: &str,
+    pipeline: &Pipeline,
     stages: &[(String, Digest)],
 ) -> Result<(), StoreError> {
     let writer = ArtifactWriter::beside(target)?;
@@ -48,7 +53,10 @@ pub fn write_bundle(
         }
         folders.push(folder);
     }
-    writer.write_json("bundle.json", &Bundle { pipeline: pipeline.to_owned(), stages: folders })?;
+    writer.write_json(
+        "bundle.json",
+        &Bundle { pipeline: pipeline.name.clone(), stages: folders, reading: Reading::of(&pipeline.data) },
+    )?;
     writer.publish_derived_at(target, KIND, KIND_VERSION, json!({}))?;
     Ok(())
 }

@@ -16,7 +16,7 @@ use crate::project::Inputs;
 const KEY_SCHEMA: u32 = 1;
 
 /// Counts changes of what reading and dividing data computes.
-const READ_VERSION: u32 = 1;
+const READ_VERSION: u32 = 2;
 
 /// Counts changes of what scoring computes.
 const EVALUATE_VERSION: u32 = 1;

@@ -119,6 +119,9 @@ impl Inputs {
                 }
             }
         }
+        if let Some(message) = in_two_sets(&files) {
+            diagnostics.push(Diagnostic::error(message).at(document.span_of("/data")));
+        }
         if diagnostics.is_empty() { Ok(Self { files }) } else { Err(diagnostics) }
     }
 
@@ -154,8 +157,24 @@ fn expand(folder: &Path, patterns: &OneOrMany<String>) -> Result<Vec<PathBuf>, S
             }
         }
     }
-    files.dedup();
+    // The order in which files are read and hashed, whatever the order in which they were named; none is read twice.
+    files.sort();
+    files.dedup_by_key(|file| file.canonicalize().unwrap_or_else(|_| file.clone()));
     Ok(files)
+}
+
+/// A file of two sets would be learned from in one and judged by in the other.
+fn in_two_sets(files: &IndexMap<String, Vec<PathBuf>>) -> Option<String> {
+    let mut seen: IndexMap<PathBuf, &String> = IndexMap::new();
+    for (set, files) in files {
+        for file in files {
+            let other = seen.insert(file.canonicalize().unwrap_or_else(|_| file.clone()), set);
+            if let Some(other) = other.filter(|other| *other != set) {
+                return Some(format!("{} is named both for `{other}` and for `{set}`", file.display()));
+            }
+        }
+    }
+    None
 }
 
 /// The files that a pattern matches, sorted.

@@ -79,7 +79,7 @@ pub fn chosen_nodes(graph: &Graph, choice: &Choice, force: bool) -> Result<(Vec<
     let find = |id: &String| {
         graph.nodes.iter().position(|node| node.name == *id).ok_or_else(|| {
             let known: Vec<&str> = graph.nodes.iter().map(|node| node.name.as_str()).collect();
-            let failure = Failure::data(format!("no stage `{id}`"));
+            let failure = Failure::usage(format!("no stage `{id}`"));
             match retune_spec::did_you_mean(id, known.iter().copied()) {
                 Some(close) => failure.help(format!("did you mean `{close}`?")),
                 None => failure.help(format!("the stages are {}", known.join(", "))),

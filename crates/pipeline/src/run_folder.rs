@@ -120,7 +120,7 @@ impl RunFolder {
                 .collect();
             let suffix = if leaves.len() == 1 { String::new() } else { format!("-{}", pipeline.stages[leaf].id) };
             if let Some(stages) = stages {
-                write_bundle(store, &self.path.join(format!("model{suffix}")), &pipeline.name, &stages)?;
+                write_bundle(store, &self.path.join(format!("model{suffix}")), pipeline, &stages)?;
             }
             let evaluation = planner.graph.nodes.iter().position(|node| node.work == Work::Evaluate(leaf));
             let evaluation =

@@ -131,6 +131,25 @@ pub struct ProfileJob {
     pub target: String,
 }
 
+/// How files of rows are read, as `data` of a pipeline says; kept in a bundle.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reading {
+    /// How the fields of a CSV file are divided; `None` is by commas.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub separator: Option<String>,
+    /// Words that stand for a missing value in CSV files.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub null_values: Vec<String>,
+}
+
+impl Reading {
+    /// What a pipeline declares.
+    pub fn of(data: &Data) -> Self {
+        let separator = (data.separator != ",").then(|| data.separator.clone());
+        Self { separator, null_values: data.null_values.clone() }
+    }
+}
+
 /// What the host says of a job.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Event {
@@ -186,6 +205,8 @@ pub enum Level {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorClass {
+    /// The command line names something that does not exist.
+    Usage,
     /// The data do not fit what was declared.
     Data,
     /// The stage could not do its work.
@@ -211,6 +232,11 @@ impl Failure {
     /// The stage could not do its work.
     pub fn failed(message: impl Into<String>) -> Self {
         Self { class: ErrorClass::Failed, message: message.into(), help: None }
+    }
+
+    /// The command line names something that does not exist.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self { class: ErrorClass::Usage, message: message.into(), help: None }
     }
 
     /// The data do not fit.

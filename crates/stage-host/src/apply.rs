@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
 use retune_estimators::Model;
-use retune_protocol::{ApplyJob, Level};
+use retune_protocol::{ApplyJob, Level, Reading};
 use retune_stage::{FittedChain, Progress, Result, Rows, StageError};
 use retune_store::Artifact;
 use retune_table::{ReadOptions, TargetPolicy, conform, read_files};
@@ -16,14 +16,19 @@ use crate::serve::Output;
 /// The fitted chain of a bundle, or a single fitted stage.
 pub struct Bundle {
     chain: FittedChain,
+    reading: Reading,
 }
 
 impl Bundle {
     /// Opens and verifies the artifact.
     pub fn open(path: &Path) -> Result<Self> {
         let artifact = Artifact::open(path)?;
+        let mut reading = Reading::default();
         let stages = if artifact.manifest().kind == "bundle" {
             let contents: serde_json::Value = artifact.read_json("bundle.json")?;
+            if let Some(declared) = contents.get("reading") {
+                reading = serde_json::from_value(declared.clone())?;
+            }
             let folders = contents.get("stages").and_then(serde_json::Value::as_array).cloned().unwrap_or_default();
             folders
                 .iter()
@@ -36,13 +41,18 @@ impl Bundle {
         if stages.is_empty() {
             return Err(StageError::failed(format!("{} holds no fitted stage", path.display())));
         }
-        Ok(Self { chain: FittedChain { stages } })
+        Ok(Self { chain: FittedChain { stages }, reading })
     }
 
     /// Reads files and binds their columns by name to what the first stage needs.
     pub fn read(&self, files: &[PathBuf], target: TargetPolicy) -> Result<Rows> {
         let input = self.chain.input().ok_or_else(|| StageError::failed("the bundle holds no fitted stage"))?;
-        let frame = read_files(files, &ReadOptions::default().like(input))?;
+        let mut options = ReadOptions::default().like(input);
+        options.null_values.clone_from(&self.reading.null_values);
+        if let Some(&[separator]) = self.reading.separator.as_deref().map(str::as_bytes) {
+            options.separator = separator;
+        }
+        let frame = read_files(files, &options)?;
         Ok(Rows::Table(conform(&frame, input, target)?.table))
     }
 
@@ -64,6 +74,7 @@ impl Bundle {
 
 /// Takes files through the artifact and writes what comes out.
 pub fn apply(job: &ApplyJob, progress: &dyn Progress) -> Result<Output> {
+    refuse_overwriting(job)?;
     let bundle = Bundle::open(&job.artifact)?;
     progress.update("reading", 0, None);
     let rows = bundle.read(&job.input, TargetPolicy::Optional)?;
@@ -80,4 +91,18 @@ pub fn apply(job: &ApplyJob, progress: &dyn Progress) -> Result<Output> {
     }
     progress.message(Level::Info, &format!("{n_in} rows in, {n_in} rows out"));
     Ok((IndexMap::new(), json!({ "rows": n_in, "output": job.output })))
+}
+
+/// The output must be neither an input nor a part of the artifact.
+fn refuse_overwriting(job: &ApplyJob) -> Result<()> {
+    let Ok(output) = job.output.canonicalize() else { return Ok(()) };
+    let is_input = job.input.iter().any(|input| input.canonicalize().is_ok_and(|input| input == output));
+    let is_inside = job.artifact.canonicalize().is_ok_and(|artifact| output.starts_with(artifact));
+    if is_input || is_inside {
+        let what = if is_input { "would replace its own input" } else { "lies inside the model" };
+        return Err(
+            StageError::data(format!("the output {} {what}", job.output.display())).help("name another output file")
+        );
+    }
+    Ok(())
 }

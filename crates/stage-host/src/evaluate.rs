@@ -3,7 +3,7 @@
 use indexmap::IndexMap;
 use retune_estimators::{Model, truth_of};
 use retune_metrics::{Interval, Prediction, Truth, interval, paired_difference};
-use retune_protocol::{EvaluateJob, ScoreJob};
+use retune_protocol::{EvaluateJob, Level, ScoreJob};
 use retune_spec::Metric;
 use retune_spec::data::TaskKind;
 use retune_stage::{Design, FittedChain, Progress, Result, Seed, StageError, Task};
@@ -31,6 +31,10 @@ pub fn evaluate(job: &EvaluateJob, store: &Store, objects: &mut Objects, progres
             StageError::data("there are neither test nor validation rows to score the model on")
                 .help("give `data.split` a share for `test`")
         })?;
+    if set != "test" {
+        let text = "there are no test rows: the scores are of validation rows, which fine-tuning has looked at";
+        progress.message(Level::Warning, text);
+    }
     let chain = FittedChain { stages: job.chain.iter().map(|digest| fitted(store, digest)).collect::<Result<_>>()? };
     let transformed = chain.apply(rows)?;
     let design = transformed.design()?;

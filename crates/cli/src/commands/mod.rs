@@ -14,5 +14,5 @@ use retune_protocol::{Device, Failure};
 
 /// The device that the command line names. `auto` is the processor: on a table it is the faster one, and its bits repeat.
 pub fn device_of(text: &str) -> Result<Device, Failure> {
-    if text == "auto" { Ok(Device::Cpu) } else { text.parse().map_err(Failure::data) }
+    if text == "auto" { Ok(Device::Cpu) } else { text.parse().map_err(Failure::usage) }
 }

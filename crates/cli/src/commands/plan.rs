@@ -53,7 +53,7 @@ pub fn why(arguments: &Why) -> Outcome {
         statuses.push((node, planner.status(node)?));
     }
     let Some((_, status)) = statuses.iter().find(|(node, _)| graph.nodes[*node].name == arguments.stage) else {
-        return Err(Error::Failure(Failure::data(format!("no stage `{}`", arguments.stage))));
+        return Err(Error::Failure(Failure::usage(format!("no stage `{}`", arguments.stage))));
     };
     let stage = &arguments.stage;
     match status {
