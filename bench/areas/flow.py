@@ -14,7 +14,8 @@ from measure import OURS, Case, Command, Failed, run
 
 FLOWS = {
     f"scikit-learn, {model}, {rows}": ["--model", model, "--fit-on", rows]
-    for model, rows in [("logistic", "train"), ("hgb", "train"), ("hgb", "train+validation")]
+    for model in ["logistic", "hgb", "lightgbm", "best"]
+    for rows in ["train", "train+validation"]
 }
 SEEDS = 5
 

@@ -87,19 +87,21 @@ impl Stage for FineTuningStage {
 fn halves(validation: &Rows, context: &FitContext) -> Result<(Design, Design)> {
     let seed = context.seed.derive("halves").0;
     let design = validation.design()?;
-    let folds = match validation {
-        // Groups stay whole, where the table has them.
-        Rows::Table(table) => retune_table::folds(table, 2, seed),
-        Rows::Tensors(_) => retune_table::folds_of(design.target()?, &[], None, 2, seed),
+    let parts = match validation {
+        Rows::Table(table) => retune_table::halves(table, seed),
+        Rows::Tensors(_) => at_random(design.target()?, seed),
     };
-    let folds = folds.or_else(|_| {
-        // A label with a single validation row cannot be in both halves; then the shares of the labels are left to chance.
-        let rows = retune_stage::Target::Values(vec![0.0; design.n_rows()]);
-        retune_table::folds_of(&rows, &[], None, 2, seed)
-    });
-    let folds = folds.map_err(|error| {
+    // A label with a single validation row cannot be in both halves; then the shares of the labels are left to chance.
+    let without_labels = || at_random(&retune_stage::Target::Values(vec![0.0; design.n_rows()]), seed);
+    let parts = parts.or_else(|_| without_labels());
+    let [stop, guard] = parts.map_err(|error| {
         let message = error.message;
         StageError::data(format!("the validation rows cannot be divided for stopping and guarding: {message}"))
     })?;
-    Ok((design.take(&folds[0].train), design.take(&folds[0].validation)))
+    Ok((design.take(&stop), design.take(&guard)))
+}
+
+fn at_random(target: &retune_stage::Target, seed: u64) -> Result<[Vec<usize>; 2], retune_table::TableError> {
+    let fold = retune_table::folds_of(target, &[], None, 2, seed)?.swap_remove(0);
+    Ok([fold.train, fold.validation])
 }

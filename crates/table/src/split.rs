@@ -124,41 +124,96 @@ fn by_column(table: &Table, name: &str) -> Result<Vec<Part>, TableError> {
 }
 
 fn by_time(table: &Table, name: &str, sizes: Sizes) -> Result<Vec<Part>, TableError> {
-    let column = table.column(name)?;
-    if !(column.dtype().is_primitive_numeric() || column.dtype().is_temporal()) {
-        return Err(TableError::new(format!("time column `{name}` holds neither dates nor numbers"))
-            .help(format!("write dates as 2024-02-29 or 2024-02-29T12:30; to see which values are not dates: `columns: {{ {name}: datetime }}`")));
+    let times = Times::of(table, name)?;
+    let n_rows = times.order.len();
+    let test = times.first_of(n_rows - sizes.test)?;
+    let validation = times.first_of(n_rows - sizes.test - sizes.validation)?;
+    let mut assigned = vec![Part::Train; n_rows];
+    times.order[validation..test].iter().for_each(|&row| assigned[row] = Part::Validation);
+    times.order[test..].iter().for_each(|&row| assigned[row] = Part::Test);
+    Ok(assigned)
+}
+
+/// The rows of a table from the earliest to the latest.
+struct Times {
+    order: Vec<usize>,
+    values: Column,
+}
+
+impl Times {
+    fn of(table: &Table, name: &str) -> Result<Self, TableError> {
+        let column = table.column(name)?;
+        if !(column.dtype().is_primitive_numeric() || column.dtype().is_temporal()) {
+            return Err(TableError::new(format!("time column `{name}` holds neither dates nor numbers"))
+                .help(format!("write dates as 2024-02-29 or 2024-02-29T12:30; to see which values are not dates: `columns: {{ {name}: datetime }}`")));
+        }
+        if let Some(row) = column.is_null().iter().position(|null| null == Some(true)) {
+            return Err(TableError::new(format!(
+                "time column `{name}` is missing in row {}",
+                row_number(table.frame(), row)
+            ))
+            .help("a split by time needs the time of every row"));
+        }
+        // Integers exactly: microseconds go beyond what a float holds.
+        let order: Vec<usize> = if column.dtype().is_float() {
+            let times = table.numeric(name)?;
+            sorted_by(times.len(), |a, b| times[a].total_cmp(&times[b]))
+        } else {
+            let times = column.to_physical_repr().cast(&DataType::Int64)?;
+            let times: Vec<i64> = times.i64()?.iter().flatten().collect();
+            sorted_by(times.len(), |a, b| times[a].cmp(&times[b]))
+        };
+        Ok(Self { order, values: column.to_physical_repr() })
     }
-    if let Some(row) = column.is_null().iter().position(|null| null == Some(true)) {
-        return Err(TableError::new(format!(
-            "time column `{name}` is missing in row {}",
-            row_number(table.frame(), row)
-        ))
-        .help("a split by time needs the time of every row"));
-    }
-    // Integers exactly: microseconds go beyond what a float holds.
-    let order: Vec<usize> = if column.dtype().is_float() {
-        let times = table.numeric(name)?;
-        sorted_by(times.len(), |a, b| times[a].total_cmp(&times[b]))
-    } else {
-        let times = column.to_physical_repr().cast(&DataType::Int64)?;
-        let times: Vec<i64> = times.i64()?.iter().flatten().collect();
-        sorted_by(times.len(), |a, b| times[a].cmp(&times[b]))
-    };
-    let ranks = column.to_physical_repr();
-    let same = |a: usize, b: usize| -> Result<bool, TableError> { Ok(ranks.get(a)? == ranks.get(b)?) };
-    let boundary = |from_end: usize| -> Result<usize, TableError> {
-        let mut at = order.len() - from_end;
-        while at > 0 && at < order.len() && same(order[at - 1], order[at])? {
+
+    /// The place of the first row of the same time as the row at `at`: rows of one time stay together, on the later side.
+    fn first_of(&self, mut at: usize) -> Result<usize, TableError> {
+        while at > 0
+            && at < self.order.len()
+            && self.values.get(self.order[at - 1])? == self.values.get(self.order[at])?
+        {
             at -= 1;
         }
         Ok(at)
-    };
-    let (test, validation) = (boundary(sizes.test)?, boundary(sizes.test + sizes.validation)?);
-    let mut assigned = vec![Part::Train; order.len()];
-    order[validation..test].iter().for_each(|&row| assigned[row] = Part::Validation);
-    order[test..].iter().for_each(|&row| assigned[row] = Part::Test);
-    Ok(assigned)
+    }
+
+    /// The rows between two places, in the order of their source.
+    fn rows(&self, from: usize, to: usize) -> Vec<usize> {
+        let mut rows = self.order[from..to].to_vec();
+        rows.sort_unstable();
+        rows
+    }
+}
+
+/// Folds that learn from the past and judge by what follows: the first of `n_folds + 1` equal spans is learned from only (scikit-learn's `TimeSeriesSplit`).
+fn forward(table: &Table, name: &str, n_folds: usize) -> Result<Vec<Fold>, TableError> {
+    let times = Times::of(table, name)?;
+    let n_rows = times.order.len();
+    let mut ends =
+        (1..=n_folds).map(|span| times.first_of(n_rows * span / (n_folds + 1))).collect::<Result<Vec<_>, _>>()?;
+    ends.push(n_rows);
+    if ends[0] == 0 || ends.windows(2).any(|pair| pair[0] == pair[1]) {
+        return Err(TableError::new(format!("the rows have too few different times in `{name}` for {n_folds} folds"))
+            .help("use fewer folds"));
+    }
+    Ok(ends
+        .windows(2)
+        .map(|pair| Fold { train: times.rows(0, pair[0]), validation: times.rows(pair[0], pair[1]) })
+        .collect())
+}
+
+/// Two halves of a table's rows: the earlier and the later ones where it has a time column; else at random, groups whole, each label in both.
+pub fn halves(table: &Table, seed: u64) -> Result<[Vec<usize>; 2], TableError> {
+    if let Some(field) = table.schema().of_role(Role::Time) {
+        let times = Times::of(table, &field.name)?;
+        let middle = times.first_of(times.order.len().div_ceil(2))?;
+        if middle == 0 {
+            return Err(TableError::new(format!("all rows have the same time in `{}`", field.name)));
+        }
+        return Ok([times.rows(0, middle), times.rows(middle, times.order.len())]);
+    }
+    let fold = folds(table, 2, seed)?.swap_remove(0);
+    Ok([fold.train, fold.validation])
 }
 
 fn sorted_by(n: usize, compare: impl Fn(usize, usize) -> std::cmp::Ordering) -> Vec<usize> {
@@ -264,8 +319,12 @@ fn largest_remainders(counts: &[usize], size: usize, caps: &[usize]) -> Vec<usiz
     given
 }
 
-/// The folds of a cross-validation over a table's rows: shuffled, with each label's share in every fold, and whole groups where the table has a group column.
+/// The folds of a cross-validation over a table's rows: shuffled, with each label's share in every fold, and whole groups where the table has a group
+/// column. Where it has a time column, folds learn from the past and judge by what follows.
 pub fn folds(table: &Table, n_folds: usize, seed: u64) -> Result<Vec<Fold>, TableError> {
+    if let Some(field) = table.schema().of_role(Role::Time) {
+        return forward(table, &field.name, n_folds);
+    }
     let groups = table.schema().of_role(Role::Group).map(|field| group_codes(table, &field.name)).transpose()?;
     let labels = match &table.schema().task {
         Some(Task::Classification { labels }) => labels.as_slice(),

@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use retune_spec::Split;
-use retune_table::{Parts, Role, Table, TableError, Target, folds, folds_of, split};
+use retune_table::{Parts, Role, Table, TableError, Target, folds, folds_of, halves, split};
 use retune_testing::{classification, table};
 use serde_json::{Value, json};
 
@@ -235,4 +235,22 @@ fn folds_that_cannot_be_are_told() {
     for (result, message, help) in cases {
         same(&result.expect_err(message), message, help);
     }
+}
+
+/// scikit-learn: `TimeSeriesSplit(3, test_size=2)` of eight rows, and the order of their times.
+#[test]
+fn folds_by_time_learn_from_the_past() {
+    let rows = table([
+        ("t", [8.0, 7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0].into()),
+        ("y", [0.0, 1.0, 0.0, 1.0, 0.0, 1.0, 0.0, 1.0].into()),
+    ])
+    .target("y")
+    .role("t", Role::Time)
+    .build();
+    let cut: Vec<_> = folds(&rows, 3, 1).unwrap().into_iter().map(|fold| (fold.train, fold.validation)).collect();
+    let expected = [(vec![6, 7], vec![4, 5]), (vec![4, 5, 6, 7], vec![2, 3]), (vec![2, 3, 4, 5, 6, 7], vec![0, 1])];
+    assert_eq!(cut, expected);
+    assert_eq!(halves(&rows, 1).unwrap(), [vec![4, 5, 6, 7], vec![0, 1, 2, 3]]);
+    let error = folds(&rows, 9, 1).unwrap_err();
+    assert_eq!(error.message, "the rows have too few different times in `t` for 9 folds");
 }
