@@ -2,40 +2,10 @@
 
 use std::path::Path;
 
-use retune_protocol::Reading;
+use retune_protocol::{BundleCard, Reading};
 use retune_spec::Pipeline;
-use retune_store::{Artifact, ArtifactWriter, Digest, Store, StoreError};
-use serde::{Deserialize, Serialize};
+use retune_store::{ArtifactWriter, Digest, Store, StoreError};
 use serde_json::json;
-
-/// The manifest's kind of a bundle.
-const KIND: &str = "bundle";
-
-/// Counts changes of a bundle's layout.
-const KIND_VERSION: u32 = 1;
-
-/// What a bundle is made of.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Bundle {
-    /// The pipeline that it came from.
-    pub pipeline: String,
-    /// The folders of the fitted stages, in their order; the last is the model, where there is one.
-    pub stages: Vec<String>,
-    /// How the training rows were read: rows to predict are read the same way.
-    #[serde(default)]
-    pub reading: Reading,
-}
-
-impl Bundle {
-    /// The kind in a bundle's manifest.
-    pub const KIND: &'static str = KIND;
-
-    /// Reads what an artifact says of itself.
-    pub fn of(artifact: &Artifact) -> Result<Self, StoreError> {
-        artifact.require_kind(KIND, KIND_VERSION)?;
-        artifact.read_json("bundle.json")
-    }
-}
 
 /// Copies fitted stages into a new bundle at `target`.
 pub fn write_bundle(
@@ -54,10 +24,10 @@ pub fn write_bundle(
         folders.push(folder);
     }
     writer.write_json(
-        "bundle.json",
-        &Bundle { pipeline: pipeline.name.clone(), stages: folders, reading: Reading::of(&pipeline.data) },
+        BundleCard::FILE,
+        &BundleCard { pipeline: pipeline.name.clone(), stages: folders, reading: Reading::of(&pipeline.data) },
     )?;
-    writer.publish_derived_at(target, KIND, KIND_VERSION, json!({}))?;
+    writer.publish_derived_at(target, BundleCard::KIND, BundleCard::KIND_VERSION, json!({}))?;
     Ok(())
 }
 

@@ -13,7 +13,7 @@ mod project;
 mod run;
 mod run_folder;
 
-pub use bundle::{Bundle, write_bundle, write_fitted};
+pub use bundle::{write_bundle, write_fitted};
 pub use events::{Event, Listener};
 pub use graph::{Graph, Node, NodeId, Work};
 pub use headers::{columns_of, format_of};

@@ -3,6 +3,7 @@
 //! The channel is a pair of pipes of its own ([`JOBS_FD`], [`EVENTS_FD`]), because C++ libraries print on standard output and data may flow there.
 //! Large things never travel: a job names objects in the store, and the host publishes what it makes there.
 
+mod bundle;
 mod device;
 
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use retune_store::Digest;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use bundle::{BundleCard, Reading};
 pub use device::Device;
 
 /// Counts changes of the protocol; both sides must agree.
@@ -129,25 +131,6 @@ pub struct ProfileJob {
     pub input: Vec<PathBuf>,
     /// The column to predict.
     pub target: String,
-}
-
-/// How files of rows are read, as `data` of a pipeline says; kept in a bundle.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Reading {
-    /// How the fields of a CSV file are divided; `None` is by commas.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub separator: Option<String>,
-    /// Words that stand for a missing value in CSV files.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub null_values: Vec<String>,
-}
-
-impl Reading {
-    /// What a pipeline declares.
-    pub fn of(data: &Data) -> Self {
-        let separator = (data.separator != ",").then(|| data.separator.clone());
-        Self { separator, null_values: data.null_values.clone() }
-    }
 }
 
 /// What the host says of a job.

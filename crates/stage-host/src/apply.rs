@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
 use retune_estimators::Model;
-use retune_protocol::{ApplyJob, Level, Reading};
+use retune_protocol::{ApplyJob, BundleCard, Level, Reading};
 use retune_stage::{FittedChain, Progress, Result, Rows, StageError};
 use retune_store::Artifact;
 use retune_table::{ReadOptions, TargetPolicy, conform, read_files};
@@ -23,20 +23,12 @@ impl Bundle {
     /// Opens and verifies the artifact.
     pub fn open(path: &Path) -> Result<Self> {
         let artifact = Artifact::open(path)?;
-        let mut reading = Reading::default();
-        let stages = if artifact.manifest().kind == "bundle" {
-            let contents: serde_json::Value = artifact.read_json("bundle.json")?;
-            if let Some(declared) = contents.get("reading") {
-                reading = serde_json::from_value(declared.clone())?;
-            }
-            let folders = contents.get("stages").and_then(serde_json::Value::as_array).cloned().unwrap_or_default();
-            folders
-                .iter()
-                .filter_map(serde_json::Value::as_str)
-                .map(|folder| load_fitted(&artifact.embedded(folder)?))
-                .collect::<Result<Vec<_>>>()?
+        let (stages, reading) = if artifact.manifest().kind == BundleCard::KIND {
+            let card = BundleCard::of(&artifact)?;
+            let stages = card.stages.iter().map(|folder| load_fitted(&artifact.embedded(folder)?));
+            (stages.collect::<Result<Vec<_>>>()?, card.reading)
         } else {
-            vec![load_fitted(&artifact)?]
+            (vec![load_fitted(&artifact)?], Reading::default())
         };
         if stages.is_empty() {
             return Err(StageError::failed(format!("{} holds no fitted stage", path.display())));
