@@ -4,11 +4,11 @@ use ndarray::{Array2, ArrayView2, Axis, concatenate};
 use retune_metrics::Prediction;
 use retune_spec::estimators::GradientBoosting;
 use retune_spec::fine_tuning::BoostingTuning;
-use retune_stage::{Design, LoadDir, Result, SaveDir, StageError, Target};
+use retune_stage::{Design, Fold, LoadDir, Result, SaveDir, StageError, Target};
 use serde::{Deserialize, Serialize};
 
 use crate::lightgbm::{Booster, Dataset, Output, Threads, Training, c_string};
-use crate::rows::{check_finite, class_weights, row_weights, set_aside};
+use crate::rows::{check_finite, class_weights, row_weights};
 use crate::{FitInfo, FitOptions};
 
 /// Trained boosted trees.
@@ -38,35 +38,40 @@ pub struct Curve {
     pub best: usize,
 }
 
-/// Trains on rows. With early stopping a tenth of them is set aside to judge by, and the rounds up to the lowest loss are kept.
+/// Trains on rows. With early stopping a tenth of them is set aside to judge by - whole groups, or the latest rows, where there are such - and the rounds up
+/// to the lowest loss are kept.
 pub fn fit(spec: &GradientBoosting, rows: &Design, options: &FitOptions) -> Result<(FittedBoosting, FitInfo)> {
     check_finite(rows)?;
     let target = rows.target()?;
     let n_classes = n_classes(target);
     let weights = row_weights(rows, class_weights(spec.class_weight, rows)?.as_deref())?;
-    let (learned, judges) = match spec.early_stopping {
-        0 => (Vec::new(), Vec::new()),
-        _ => set_aside(target, options.seed.derive("set aside")),
+    let divided = match spec.early_stopping {
+        0 => None,
+        _ => rows.ties.set_aside(target, options.seed.derive("set aside").0),
     };
     let mut info = FitInfo::default();
     let threads = Threads::exactly(options.threads);
     let parameters = c_string(&parameters(spec, spec.learning_rate, n_classes, options))?;
     let weights = weights.as_deref();
-    let (train, validation) = if judges.is_empty() {
-        if spec.early_stopping > 0 {
-            info.notes.push(
-                "gradient_boosting ran all rounds: there are too few rows to set some aside for early stopping"
-                    .to_owned(),
-            );
-        }
-        (dataset(rows, weights, None, None, &parameters, &threads)?, None)
-    } else {
+    let (train, validation) = if let Some(Fold { train: learned, validation: judges }) = divided {
         let take =
             |indices: &[usize]| weights.map(|weights| indices.iter().map(|&row| weights[row]).collect::<Vec<_>>());
         let train = dataset(&rows.take(&learned), take(&learned).as_deref(), None, None, &parameters, &threads)?;
         let validation =
             dataset(&rows.take(&judges), take(&judges).as_deref(), None, Some(&train), &parameters, &threads)?;
         (train, Some(validation))
+    } else {
+        if spec.early_stopping > 0 {
+            let few = match (&rows.ties.times, &rows.ties.groups) {
+                (Some(_), _) => "different times",
+                (None, Some(_)) => "groups",
+                (None, None) => "rows",
+            };
+            info.notes.push(format!(
+                "gradient_boosting ran all rounds: there are too few {few} to set rows aside for early stopping"
+            ));
+        }
+        (dataset(rows, weights, None, None, &parameters, &threads)?, None)
     };
     let mut training = Training::new(train, validation, &parameters, &threads)?;
     let (rounds, _) = boost(&mut training, spec.trees, spec.early_stopping, f64::INFINITY, &threads, options)?;

@@ -6,13 +6,13 @@ use ndarray::{Array2, ArrayView2};
 use retune_metrics::Prediction;
 use retune_spec::estimators::Mlp;
 use retune_spec::fine_tuning::NetworkTuning;
-use retune_stage::{Design, LoadDir, Result, SaveDir, Seed, StageError, Target, Task};
+use retune_stage::{Design, Fold, LoadDir, Result, SaveDir, Seed, StageError, Target, Task};
 pub use retune_tensor::History;
 use retune_tensor::{Begin, EarlyStopping, Examples, Layer, Loss, Network, Training};
 use serde::{Deserialize, Serialize};
 
 use crate::FitOptions;
-use crate::rows::{class_weights, row_weights, set_aside};
+use crate::rows::{class_weights, row_weights};
 
 /// A trained multi-layer perceptron. It predicts on the processor wherever it was trained, so that it gives the same bits before and after it was stored.
 pub struct FittedMlp {
@@ -49,19 +49,22 @@ enum Output {
     },
 }
 
-/// Trains a network on rows whose features are scaled. Fails where a feature is not finite and where the training diverges.
+/// Trains a network on rows whose features are scaled. With early stopping a tenth of them is set aside to judge by: whole groups, or the latest rows, where
+/// there are such. Fails where a feature is not finite and where the training diverges.
 pub fn fit(spec: &Mlp, rows: &Design, task: &Task, options: &FitOptions) -> Result<FittedMlp> {
     let target = rows.target()?;
     let output = Output::of(task, target);
     let network = Network::new(layers(spec, rows.features.ncols(), output.width()), options.seed.derive("parameters"))?;
-    let (training_rows, judges) = match spec.early_stopping {
-        0 => ((0..rows.n_rows()).collect(), Vec::new()),
-        _ => set_aside(target, options.seed.derive("set aside")),
+    let divided = match spec.early_stopping {
+        0 => None,
+        _ => rows.ties.set_aside(target, options.seed.derive("set aside").0),
     };
     let class_weights = class_weights(spec.class_weight, rows)?;
     let examples = |rows: &Design| examples(rows, output, class_weights.as_deref(), options);
-    let train = examples(&rows.take(&training_rows))?;
-    let judges = if judges.is_empty() { None } else { Some(examples(&rows.take(&judges))?) };
+    let (train, judges) = match divided {
+        Some(Fold { train, validation }) => (examples(&rows.take(&train))?, Some(examples(&rows.take(&validation))?)),
+        None => (examples(rows)?, None),
+    };
     let early_stopping = judges.as_ref().map(|rows| EarlyStopping { rows, patience: spec.early_stopping });
     let training = Training {
         begin: Begin::Fresh,
@@ -268,7 +271,7 @@ mod tests {
     use rand_chacha::ChaCha8Rng;
     use retune_spec::estimators::{ClassWeight, Optimizer};
     use retune_spec::fine_tuning::EarlyStopping as Stopping;
-    use retune_stage::{Device, Silent};
+    use retune_stage::{Device, Silent, Ties};
     use retune_store::ArtifactWriter;
 
     use super::*;
@@ -303,7 +306,7 @@ mod tests {
             features,
             names: vec!["x".into(), "y".into()],
             target: Some(Target::Classes { codes, n_classes: 3 }),
-            weights: None,
+            ..Design::default()
         }
     }
 
@@ -438,6 +441,22 @@ mod tests {
         let (kept, history) = fine_tune(&base, &tuning, &noise, &rings(300, 0.0, 7), &options(2)).unwrap();
         assert_eq!(history.best_epoch, 0);
         assert_eq!(probabilities(&kept, &test), probabilities(&base, &test));
+    }
+
+    #[test]
+    fn early_stopping_is_judged_by_later_rows() {
+        // From the latest tenth on, each label is called by the next one's name.
+        let rows = rings(600, 0.0, 9);
+        let Some(Target::Classes { codes, n_classes }) = rows.target.clone() else { panic!() };
+        let turned = |(row, code): (usize, u32)| if row < 540 { code } else { (code + 1) % 3 };
+        let codes = codes.into_iter().enumerate().map(turned).collect();
+        let rows = Design { target: Some(Target::Classes { codes, n_classes }), ..rows };
+        let spec = Mlp { early_stopping: 4, ..spec() };
+        let epochs = |rows: &Design| fit(&spec, rows, &task(), &options(1)).unwrap().n_epochs();
+        let at_random = epochs(&rows);
+        let ties = Ties { times: Some((0..600).collect()), groups: None };
+        let in_time = epochs(&Design { ties, ..rows });
+        assert!(at_random > 6 && in_time < 4, "{at_random} epochs at random, {in_time} in the order of time");
     }
 
     #[test]

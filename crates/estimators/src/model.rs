@@ -105,6 +105,7 @@ impl Model {
             names: self.input.fields.iter().map(|field| field.name.clone()).collect(),
             target: rows.target.clone(),
             weights: rows.weights.clone(),
+            ties: rows.ties.clone(),
         }))
     }
 

@@ -1,12 +1,9 @@
 //! What the families share about training rows: weights, and rows set aside for early stopping.
 
 use ndarray::{Array1, ArrayView2, Axis};
-use rand::SeedableRng;
-use rand::seq::SliceRandom;
-use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use retune_spec::estimators::ClassWeight;
-use retune_stage::{Design, Result, Seed, StageError, Target};
+use retune_stage::{Design, Result, StageError, Target};
 
 /// Rows that are summed by one thread.
 const MOMENT_ROWS: usize = 4096;
@@ -80,29 +77,6 @@ pub(crate) fn row_weights(rows: &Design, class_weights: Option<&[f64]>) -> Resul
     }
 }
 
-/// Splits rows into nine tenths to train on and a tenth to judge by, of each label alike. Rows too few for that are all trained on.
-pub(crate) fn set_aside(target: &Target, seed: Seed) -> (Vec<usize>, Vec<usize>) {
-    let groups: Vec<Vec<usize>> = match target {
-        Target::Classes { codes, n_classes } => {
-            let mut groups = vec![Vec::new(); *n_classes];
-            codes.iter().enumerate().for_each(|(row, &code)| groups[code as usize].push(row));
-            groups
-        }
-        Target::Values(values) => vec![(0..values.len()).collect()],
-    };
-    let mut random = ChaCha8Rng::seed_from_u64(seed.0);
-    let (mut train, mut judges) = (Vec::new(), Vec::new());
-    for mut group in groups {
-        group.shuffle(&mut random);
-        let n_judges = (group.len() + 5) / 10;
-        judges.extend_from_slice(&group[..n_judges]);
-        train.extend_from_slice(&group[n_judges..]);
-    }
-    train.sort_unstable();
-    judges.sort_unstable();
-    (train, judges)
-}
-
 /// The weighted mean and variance of every column. Rows are summed in blocks of a fixed size and in their order.
 pub(crate) fn moments(features: ArrayView2<f64>, weights: Option<&[f64]>) -> (Array1<f64>, Array1<f64>) {
     let total: f64 = weights.map_or(features.nrows() as f64, |weights| weights.iter().sum());
@@ -136,21 +110,4 @@ fn sum_of_rows(
     let blocks = features.axis_chunks_iter(Axis(0), MOMENT_ROWS).into_par_iter().enumerate();
     let sums: Vec<Array1<f64>> = blocks.map(block_sum).collect();
     sums.into_iter().fold(Array1::zeros(features.ncols()), |total, sum| total + sum)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_tenth_of_each_label_is_set_aside() {
-        let codes: Vec<u32> = (0..200).map(|row| u32::from(row % 4 == 0) * 2).collect();
-        let (train, judges) = set_aside(&Target::Classes { codes: codes.clone(), n_classes: 3 }, Seed(1));
-        assert_eq!((train.len(), judges.len()), (180, 20));
-        assert_eq!(judges.iter().filter(|&&row| codes[row] == 2).count(), 5);
-        let mut all: Vec<usize> = train.iter().chain(&judges).copied().collect();
-        all.sort_unstable();
-        assert_eq!(all, (0..200).collect::<Vec<_>>());
-        assert!(set_aside(&Target::Values(vec![0.0; 4]), Seed(1)).1.is_empty());
-    }
 }

@@ -6,7 +6,7 @@ use retune_estimators::{FitOptions, boosting};
 use retune_metrics::Prediction;
 use retune_spec::estimators::{ClassWeight, GradientBoosting};
 use retune_spec::fine_tuning::BoostingTuning;
-use retune_stage::{Design, Device, Level, LoadDir, Progress, SaveDir, Seed, Silent, Target};
+use retune_stage::{Design, Device, Level, LoadDir, Progress, SaveDir, Seed, Silent, Target, Ties};
 use retune_store::ArtifactWriter;
 use serde_json::Value;
 
@@ -52,7 +52,8 @@ fn predictions_are_those_of_lightgbm() {
             None => Target::Values(serde_json::from_value(case["target"].clone()).unwrap()),
         };
         let weights: Option<Vec<f64>> = serde_json::from_value(case["weights"].clone()).unwrap();
-        let rows = Design { features: features.clone(), names: names(6), target: Some(target), weights };
+        let rows =
+            Design { features: features.clone(), names: names(6), target: Some(target), weights, ..Design::default() };
         for threads in [1, 2] {
             let (model, info) = boosting::fit(&spec, &rows, &options(1, threads)).unwrap();
             assert_eq!(info.rounds, Some(20), "{name}");
@@ -84,7 +85,8 @@ fn noisy(n_rows: usize, seed: u64) -> Design {
         if next() < 0.2 { (3.0 * next()) as u32 } else { (1.5 * (row[0] + row[1])) as u32 }
     };
     let codes = features.rows().into_iter().map(code).collect();
-    Design { features, names: names(4), target: Some(Target::Classes { codes, n_classes: 3 }), weights: None }
+    let target = Some(Target::Classes { codes, n_classes: 3 });
+    Design { features, names: names(4), target, ..Design::default() }
 }
 
 fn loss(model: &boosting::FittedBoosting, rows: &Design) -> f64 {
@@ -123,6 +125,48 @@ fn early_stopping_keeps_fewer_rounds_that_predict_better() {
         loss(&stopped, &test),
         loss(&all_rounds, &test)
     );
+}
+
+/// Sixty rows ten times over, with labels that nothing tells: trees can but learn them by heart.
+fn repeated() -> Design {
+    let once = noisy(60, 4);
+    let codes = (0..60).map(|row: u64| (Seed(5).derive(&row.to_string()).0 % 2) as u32).collect();
+    let once = Design { target: Some(Target::Classes { codes, n_classes: 2 }), ..once };
+    once.take(&(0..600).map(|row| row % 60).collect::<Vec<_>>())
+}
+
+/// The first column tells the label, until the latest tenth of the rows says the opposite.
+fn turned() -> Design {
+    let rows = noisy(600, 6);
+    let code = |row: usize| u32::from((rows.features[[row, 0]] > 0.5) == (row < 540));
+    Design { target: Some(Target::Classes { codes: (0..600).map(code).collect(), n_classes: 2 }), ..rows }
+}
+
+#[test]
+fn early_stopping_is_judged_by_other_groups_and_by_later_rows() {
+    let spec = spec(r#"{"trees": 60, "early_stopping": 5, "min_rows": 5}"#);
+    let rounds = |rows: &Design| boosting::fit(&spec, rows, &options(1, 1)).unwrap().1.rounds.unwrap();
+    for (rows, ties) in [
+        (repeated(), Ties { groups: Some((0..600).map(|row| row % 60).collect()), times: None }),
+        (turned(), Ties { groups: None, times: Some((0..600).collect()) }),
+    ] {
+        let at_random = rounds(&rows);
+        let tied = rounds(&Design { ties, ..rows });
+        assert!(at_random > 15 && tied < 8, "{at_random} rounds at random, {tied} with groups or times");
+    }
+}
+
+#[test]
+fn one_group_is_not_divided_for_early_stopping() {
+    let spec = spec(r#"{"trees": 6, "early_stopping": 2, "min_rows": 5}"#);
+    let ties = |groups, times| Ties { groups, times };
+    for (ties, few) in [(ties(Some(vec![0; 600]), None), "groups"), (ties(None, Some(vec![0; 600])), "different times")]
+    {
+        let (_, info) = boosting::fit(&spec, &Design { ties, ..turned() }, &options(1, 1)).unwrap();
+        let note =
+            format!("gradient_boosting ran all rounds: there are too few {few} to set rows aside for early stopping");
+        assert_eq!((info.rounds, info.notes), (Some(6), vec![note]));
+    }
 }
 
 #[test]

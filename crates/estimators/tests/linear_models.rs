@@ -42,6 +42,7 @@ fn design(case: &Value) -> Design {
         features,
         target: Some(target),
         weights,
+        ..Design::default()
     }
 }
 
@@ -140,7 +141,7 @@ fn many(n_rows: usize, n_features: usize, n_classes: usize) -> Design {
     };
     let codes = features.rows().into_iter().map(class).collect();
     let names = (0..n_features).map(|column| format!("x{column}")).collect();
-    Design { features, names, target: Some(Target::Classes { codes, n_classes }), weights: None }
+    Design { features, names, target: Some(Target::Classes { codes, n_classes }), ..Design::default() }
 }
 
 #[test]

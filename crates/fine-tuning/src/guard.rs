@@ -152,7 +152,8 @@ mod tests {
 
     fn rows(values: Vec<f64>) -> Design {
         let features = ndarray::Array2::zeros((values.len(), 1));
-        Design { features, names: vec!["x".to_owned()], target: Some(Target::Values(values)), weights: None }
+        let target = Some(Target::Values(values));
+        Design { features, names: vec!["x".to_owned()], target, ..Design::default() }
     }
 
     fn verdict(base_error: f64, tuned_error: f64, max_drop: f64) -> Decision {

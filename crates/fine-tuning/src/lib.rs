@@ -9,7 +9,9 @@ mod strategies;
 use retune_estimators::Model;
 use retune_spec::Metric;
 use retune_spec::fine_tuning::FineTuning;
-use retune_stage::{Design, ErrorClass, Fit, FitContext, Level, Result, Rows, Schema, Stage, StageError, StageReport};
+use retune_stage::{
+    Design, ErrorClass, Fit, FitContext, Level, Result, Rows, Schema, Stage, StageError, StageReport, Target,
+};
 use serde_json::json;
 
 pub use crate::guard::{Decision, GoalResult, Verdict};
@@ -87,21 +89,56 @@ impl Stage for FineTuningStage {
 fn halves(validation: &Rows, context: &FitContext) -> Result<(Design, Design)> {
     let seed = context.seed.derive("halves").0;
     let design = validation.design()?;
-    let parts = match validation {
-        Rows::Table(table) => retune_table::halves(table, seed),
-        Rows::Tensors(_) => at_random(design.target()?, seed),
-    };
-    // A label with a single validation row cannot be in both halves; then the shares of the labels are left to chance.
-    let without_labels = || at_random(&retune_stage::Target::Values(vec![0.0; design.n_rows()]), seed);
-    let parts = parts.or_else(|_| without_labels());
+    // A label with a single validation row cannot be in both halves; then the shares of the labels are left to chance. Groups and times never are:
+    // rows akin to those that guard would stop the training.
+    let without_labels = || design.ties.halves(&Target::Values(vec![0.0; design.n_rows()]), seed);
+    let parts = design.ties.halves(design.target()?, seed).or_else(|_| without_labels());
     let [stop, guard] = parts.map_err(|error| {
         let message = error.message;
         StageError::data(format!("the validation rows cannot be divided for stopping and guarding: {message}"))
+            .help("give `data.split` a larger share for `validation`, or name a file with more rows")
     })?;
     Ok((design.take(&stop), design.take(&guard)))
 }
 
-fn at_random(target: &retune_stage::Target, seed: u64) -> Result<[Vec<usize>; 2], retune_table::TableError> {
-    let fold = retune_table::folds_of(target, &[], None, 2, seed)?.swap_remove(0);
-    Ok([fold.train, fold.validation])
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use retune_stage::Role;
+
+    use super::*;
+
+    /// The values of `x` in both halves of rows with a group or a time, whose label `rare` is in one row.
+    fn divided(role: Role, ties: Vec<i64>) -> Result<[Vec<f64>; 2]> {
+        let x: Vec<f64> = (0..ties.len()).map(|row| row as f64).collect();
+        let labels: Vec<&str> =
+            (0..ties.len()).map(|row| ["no", "yes", "rare"][if row == 3 { 2 } else { row % 2 }]).collect();
+        let columns = [("x", x.into()), ("tie", ties.into()), ("y", labels.into())];
+        let rows = Rows::Table(retune_testing::table(columns).role("tie", role).target("y").build());
+        let (stop, guard) = halves(&rows, &FitContext::plain(1))?;
+        Ok([stop, guard].map(|half| half.features.column(0).to_vec()))
+    }
+
+    #[test]
+    fn the_halves_share_no_group_and_follow_time_even_where_a_label_is_rare() {
+        let [stop, guard] = divided(Role::Group, (0..20).map(|row| row / 4).collect()).unwrap();
+        let groups = |half: &[f64]| half.iter().map(|x| *x as usize / 4).collect::<std::collections::BTreeSet<_>>();
+        assert!(groups(&stop).is_disjoint(&groups(&guard)), "{stop:?} {guard:?}");
+        assert_eq!(stop.len() + guard.len(), 20);
+
+        let [stop, guard] = divided(Role::Time, (0..20).rev().collect()).unwrap();
+        assert_eq!((stop, guard), ((10..20).map(f64::from).collect(), (0..10).map(f64::from).collect()));
+    }
+
+    #[test]
+    fn what_cannot_be_divided_is_said() {
+        for (role, why) in
+            [(Role::Group, "2 folds need at least 2 groups; there are 1"), (Role::Time, "all rows have the same time")]
+        {
+            let error = divided(role, vec![7; 20]).unwrap_err();
+            let expected = format!("the validation rows cannot be divided for stopping and guarding: {why}");
+            assert_eq!(error.message, expected);
+            assert!(error.help.unwrap().contains("a larger share for `validation`"));
+        }
+    }
 }

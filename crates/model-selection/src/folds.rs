@@ -1,8 +1,8 @@
 //! Folds whose chain of stages has seen its own training rows only.
 
 use rayon::prelude::*;
-use retune_stage::{Design, FitContext, Level, Progress, Result, Rows, StageError};
-use retune_table::{Fold, folds, folds_of};
+use retune_stage::{Design, FitContext, Level, Progress, Result, Rows, StageError, Task};
+use retune_table::{Fold, folds};
 
 /// One fold: what a trial learns from, and what it is scored on.
 pub struct PreparedFold {
@@ -31,7 +31,14 @@ pub fn prepare(n_folds: usize, context: &FitContext) -> Result<Vec<PreparedFold>
     let seed = context.seed.derive("folds").0;
     let parts: Vec<Fold> = match raw {
         Rows::Table(table) => folds(table, n_folds, seed)?,
-        Rows::Tensors(tensors) => folds_of(tensors.design()?.target()?, &[], None, n_folds, seed)?,
+        rows => {
+            let design = rows.design()?;
+            let labels = match &rows.schema().task {
+                Some(Task::Classification { labels }) => labels.as_slice(),
+                _ => &[],
+            };
+            design.ties.folds(design.target()?, labels, n_folds, seed)?
+        }
     };
     let done = std::sync::atomic::AtomicU64::new(0);
     context.progress.update("preparing folds", 0, Some(n_folds as u64));

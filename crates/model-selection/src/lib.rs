@@ -49,6 +49,10 @@ impl Stage for ModelSelectionStage {
         let metric = self.0.metric.unwrap_or_else(|| Metric::default_for(task.kind()));
         let folds = folds::prepare(self.0.folds, context)?;
         let search = Search { spec: &self.0, metric, task: &task, folds: &folds, context };
+        let left_out = search.left_out();
+        if let Some(left_out) = &left_out {
+            context.progress.message(Level::Warning, left_out);
+        }
         let trials = search.run()?;
         let Winner { trial, estimator } = search.winner(&trials)?;
         context.progress.update("fitting the winner", 0, None);
@@ -57,7 +61,10 @@ impl Stage for ModelSelectionStage {
         for note in &info.notes {
             context.progress.message(Level::Warning, note);
         }
-        let report = report(&self.0, metric, &estimator, &trials, trial);
+        let mut report = report(&self.0, metric, &estimator, &trials, trial);
+        if let Some(left_out) = left_out {
+            report.learned("search", left_out);
+        }
         Ok(Fit { fitted: Box::new(model), train, report })
     }
 }

@@ -56,6 +56,14 @@ impl Proposer {
         Self::Drawn(Drawn { spaces, seed, learns, proposed: 0, last: Vec::new(), told: Vec::new() })
     }
 
+    /// How many combinations there are; `None` where values are drawn.
+    pub fn combinations(&self) -> Option<u64> {
+        match self {
+            Self::Grid(grid) => Some(grid.combinations()),
+            Self::Drawn(_) => None,
+        }
+    }
+
     /// The values of the next trial; `None` when every combination was tried.
     pub fn propose(&mut self) -> Option<Map<String, Value>> {
         match self {
@@ -75,6 +83,10 @@ impl Proposer {
 impl Grid {
     fn of(spaces: &[(String, Space)]) -> Self {
         Self { values: spaces.iter().map(|(name, space)| (name.clone(), grid_of(space))).collect(), next: 0 }
+    }
+
+    fn combinations(&self) -> u64 {
+        self.values.iter().fold(1, |product, (_, values)| product.saturating_mul(values.len() as u64))
     }
 }
 
@@ -249,6 +261,12 @@ mod tests {
         let expected = [(json!(0), 1), (json!(0), 2), (json!(0), 3), (json!(0.5), 1), (json!(0.5), 2), (json!(0.5), 3)];
         assert_eq!(tried, expected.map(|(dropout, epochs)| json!({ "dropout": dropout, "epochs": epochs })));
         assert_eq!(drawn(Sampler::Tpe, json!({ "ridge": { "l2": 2 } }), 0, 100, near_three), [json!({})]);
+        let combinations = |sampler, candidate| {
+            Proposer::new(&serde_json::from_value(candidate).unwrap(), sampler, Seed(0)).combinations()
+        };
+        let wide = json!({ "ridge": { "l2": { "int": [1, 3] }, "more": { "uniform": [0, 1] } } });
+        assert_eq!(combinations(Sampler::Grid, wide.clone()), Some(15));
+        assert_eq!(combinations(Sampler::Random, wide), None);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use retune_estimators::{FitOptions, truth_of};
 use retune_metrics::score;
 use retune_spec::estimators::GradientBoosting;
-use retune_spec::model_selection::{ModelSelection, Pruner};
+use retune_spec::model_selection::{ModelSelection, Pruner, Sampler};
 use retune_spec::{Estimator, Metric};
 use retune_stage::{ErrorClass, FitContext, Level, Result, StageError, Task};
 use retune_store::{Flush, Journal};
@@ -49,6 +49,26 @@ pub struct Winner {
 }
 
 impl Search<'_> {
+    /// What a grid leaves out for want of trials, in words; `None` where every combination is tried, and where values are drawn.
+    pub fn left_out(&self) -> Option<String> {
+        let search = &self.spec.search;
+        if search.sampler != Sampler::Grid {
+            return None;
+        }
+        let all = self.spec.candidates.iter().try_fold(0_u64, |sum, candidate| {
+            let combinations = Proposer::new(candidate, search.sampler, self.context.seed).combinations()?;
+            Some(sum.saturating_add(combinations))
+        })?;
+        let turns = if self.spec.candidates.len() > 1 { "of each candidate in turn, " } else { "" };
+        (all > search.trials as u64).then(|| {
+            format!(
+                "the grid has {all} combinations, of which `trials: {}` takes the first ones: {turns}the last hyperparameter that was declared changing \
+                 fastest; `trials: {all}` takes them all, and `sampler: random` spreads fewer of them",
+                search.trials
+            )
+        })
+    }
+
     /// Runs all trials; those in the ledger are read back instead.
     pub fn run(&self) -> Result<Vec<Trial>> {
         let recorded = match self.context.work {

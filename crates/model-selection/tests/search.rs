@@ -4,13 +4,14 @@
 use std::any::Any;
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use polars::prelude::*;
 use retune_model_selection::ModelSelectionStage;
 use retune_stage::{
-    Field, Fit, FitContext, Fitted, Kind, Level, Progress, Result, Rows, SaveDir, Schema as Columns, Seed, Silent,
-    Stage, StageError, StageReport, Table, Target, Upstream,
+    Design, Field, Fit, FitContext, Fitted, Kind, Level, Progress, Result, Role, Rows, SaveDir, Schema as Columns,
+    Seed, Silent, Stage, StageError, StageReport, Table, Target, TensorRows, Upstream,
 };
 use serde_json::{Value, json};
 
@@ -196,6 +197,97 @@ fn a_failed_trial_is_recorded_and_the_search_goes_on() {
     let board = fit.report.details["leaderboard"].as_array().unwrap();
     assert_eq!(board[0]["family"], "logistic_regression");
     assert_eq!(board.len(), 2);
+}
+
+/// Keeps the warnings.
+#[derive(Default)]
+struct Warnings(std::sync::Mutex<Vec<String>>);
+
+impl Progress for Warnings {
+    fn update(&self, _phase: &str, _done: u64, _total: Option<u64>) {}
+    fn message(&self, level: Level, text: &str) {
+        if level == Level::Warning {
+            self.0.lock().unwrap().push(text.to_owned());
+        }
+    }
+    fn cancelled(&self) -> bool {
+        false
+    }
+}
+
+#[test]
+fn a_grid_that_is_cut_short_says_so() {
+    let table = retune_testing::classification(60, 2, 2, 1);
+    let candidate =
+        json!({ "logistic_regression": { "l2": { "choice": [1, 2, 3] }, "max_iterations": { "choice": [50, 100] } } });
+    let cut = |of: usize, trials: usize, turns: &str| {
+        format!(
+            "the grid has {of} combinations, of which `trials: {trials}` takes the first ones: {turns}the last hyperparameter that was declared changing \
+             fastest; `trials: {of}` takes them all, and `sampler: random` spreads fewer of them"
+        )
+    };
+    for (sampler, trials, candidates, expected) in [
+        ("grid", 4, vec![candidate.clone()], Some(cut(6, 4, ""))),
+        ("grid", 6, vec![candidate.clone()], None),
+        (
+            "grid",
+            3,
+            vec![candidate.clone(), json!({ "logistic_regression": {} })],
+            Some(cut(7, 3, "of each candidate in turn, ")),
+        ),
+        ("random", 4, vec![candidate], None),
+    ] {
+        let search_spec = json!({ "sampler": sampler, "trials": trials });
+        let stage = stage(json!({ "folds": 2, "search": search_spec, "candidates": candidates }));
+        let warnings = Warnings::default();
+        let fit = search(&stage, &alone(&table), Rows::Table(table.clone()), None, &warnings).unwrap();
+        assert_eq!(fit.report.details["leaderboard"].as_array().unwrap().len(), trials, "{sampler}");
+        let reported: Vec<String> = fit.report.learned.into_iter().skip(1).map(|learned| learned.text).collect();
+        let expected: Vec<String> = expected.into_iter().collect();
+        assert_eq!((&reported, &warnings.0.into_inner().unwrap()), (&expected, &expected), "{sampler} {trials}");
+    }
+}
+
+#[test]
+fn folds_of_tensors_respect_groups() {
+    let groups: Vec<i64> = (0..90).map(|row| row / 9).collect();
+    let values: Vec<f64> = (0..90).map(|row| f64::from(row) * 0.1).collect();
+    let labels: Vec<&str> = (0..90).map(|row| ["no", "yes"][row % 2]).collect();
+    let columns = [("x", values.into()), ("g", groups.into()), ("y", labels.into())];
+    let table = retune_testing::table(columns).role("g", Role::Group).target("y").build();
+    let stage = stage(json!({ "folds": 11, "candidates": [{ "logistic_regression": {} }] }));
+    let design = Rows::Table(table.clone()).design().unwrap();
+    let tensors: Arc<dyn TensorRows> = Arc::new(Numbers { design, schema: table.schema().clone() });
+    let upstream = Upstream { train: Rows::Tensors(tensors.clone()), ..alone(&table) };
+    let error = search(&stage, &upstream, Rows::Tensors(tensors), None, &Silent).err().unwrap();
+    assert_eq!(error.message, "11 folds need at least 11 groups; there are 10");
+}
+
+/// Tensors as far as a model selection looks at them.
+struct Numbers {
+    design: Design,
+    schema: Columns,
+}
+
+impl TensorRows for Numbers {
+    fn n_rows(&self) -> usize {
+        self.design.n_rows()
+    }
+    fn schema(&self) -> &Columns {
+        &self.schema
+    }
+    fn take(&self, indices: &[usize]) -> Result<Arc<dyn TensorRows>> {
+        Ok(Arc::new(Self { design: self.design.take(indices), schema: self.schema.clone() }))
+    }
+    fn design(&self) -> Result<Design> {
+        Ok(self.design.clone())
+    }
+    fn save(&self, _path: &Path) -> Result<()> {
+        Ok(())
+    }
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
 }
 
 #[test]

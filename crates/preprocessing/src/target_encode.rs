@@ -6,7 +6,7 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use retune_spec::preprocessing::{Smooth, TargetEncode};
-use retune_stage::{Field, FitContext, Kind, Result, Role, StageError, Target, Task};
+use retune_stage::{Field, FitContext, Fold, Kind, Result, Role, StageError, Target, Task, Ties};
 use serde::{Deserialize, Serialize};
 
 use crate::frame::{Frame, numeric_column};
@@ -75,16 +75,14 @@ impl FitStep for TargetEncode {
             ))
             .help("lower `folds`"));
         }
-        let folds = folds(&target, self.folds, context.seed.0);
+        let folds = folds(&Ties::of(&frame.table)?, &target, self.folds, context.seed.0)?;
         let everyone = vec![true; frame.n_rows()];
         let learn = |name: &String| {
             let names: Vec<String> = suffixes(task).iter().map(|suffix| format!("{name}_{suffix}")).collect();
             let (levels, codes) = Levels::learn(&frame.levels(name)?);
             let encode = |quantity: &Vec<f64>, rows: &[bool]| encode(&codes, levels.len(), quantity, rows, self.smooth);
             let values = quantities.iter().map(|quantity| encode(quantity, &everyone).0).collect();
-            let train = quantities
-                .iter()
-                .map(|quantity| cross_fit(&codes, &folds, self.folds, |rows| encode(quantity, rows).0));
+            let train = quantities.iter().map(|quantity| cross_fit(&codes, &folds, |rows| encode(quantity, rows)));
             let train = new_columns(frame, name, &names, train.collect())?;
             Ok((Encoding { levels, names, values }, (name.clone(), train)))
         };
@@ -154,27 +152,39 @@ fn quantities(frame: &Frame) -> Result<(Target, Vec<Vec<f64>>)> {
     Ok((target, quantities))
 }
 
-/// The fold of each row: random, with every label spread evenly.
-fn folds(target: &Target, n_folds: usize, seed: u64) -> Vec<usize> {
+/// What the values of training rows are learned from. Without groups and times the folds are random, with every label spread evenly; groups stay whole, or a row
+/// would be encoded by its own kin. Where rows have times, each span learns from those before it only: blocks that learn from later ones as well would give the
+/// model values that know the future, and those of rows to predict do not.
+fn folds(ties: &Ties, target: &Target, n_folds: usize, seed: u64) -> Result<Vec<Fold>> {
+    if !ties.is_empty() {
+        return Ok(ties.folds(target, &[], n_folds, seed)?);
+    }
     let mut rows: Vec<usize> = (0..target.len()).collect();
     rows.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
     if let Target::Classes { codes, .. } = target {
         rows.sort_by_key(|&row| codes[row]);
     }
-    let mut folds = vec![0; rows.len()];
-    rows.iter().enumerate().for_each(|(place, &row)| folds[row] = place % n_folds);
-    folds
+    let mut fold_of = vec![0; rows.len()];
+    rows.iter().enumerate().for_each(|(place, &row)| fold_of[row] = place % n_folds);
+    Ok((0..n_folds).map(|fold| one_against_the_others(&fold_of, fold)).collect())
 }
 
-/// Each row's value as learned from the rows of the other folds.
-fn cross_fit(codes: &[u32], folds: &[usize], n_folds: usize, learn: impl Fn(&[bool]) -> Vec<f64>) -> Vec<f64> {
-    let mut values = vec![0.0; codes.len()];
-    for fold in 0..n_folds {
-        let others: Vec<bool> = folds.iter().map(|&other| other != fold).collect();
-        let learned = learn(&others);
-        for (row, value) in values.iter_mut().enumerate().filter(|(row, _)| folds[*row] == fold) {
-            *value = learned[codes[row] as usize];
-        }
+fn one_against_the_others(fold_of: &[usize], fold: usize) -> Fold {
+    let (validation, train) = (0..fold_of.len()).partition(|&row| fold_of[row] == fold);
+    Fold { train, validation }
+}
+
+/// Each row's value as learned, with the mean, from the rows that its fold learns from. Rows of no fold are the earliest, which have no past: they all get one
+/// value, the mean over them, so that none of them shows its own target.
+fn cross_fit(codes: &[u32], folds: &[Fold], learn: impl Fn(&[bool]) -> (Vec<f64>, f64)) -> Vec<f64> {
+    let mut is_first = vec![true; codes.len()];
+    folds.iter().flat_map(|fold| &fold.validation).for_each(|&row| is_first[row] = false);
+    let mut values = vec![learn(&is_first).1; codes.len()];
+    for fold in folds {
+        let mut others = vec![false; codes.len()];
+        fold.train.iter().for_each(|&row| others[row] = true);
+        let (learned, _) = learn(&others);
+        fold.validation.iter().for_each(|&row| values[row] = learned[codes[row] as usize]);
     }
     values
 }
@@ -250,8 +260,9 @@ mod tests {
                 let (levels, codes) = Levels::learn(&StringChunked::from_slice_options("x".into(), &values));
                 for (suffix, quantity) in target_quantities(&case["target"]) {
                     let expected = case["expected"]["train"][format!("{name}_{suffix}")].as_array().unwrap();
-                    let learn = |rows: &[bool]| encode(&codes, levels.len(), &quantity, rows, step.smooth).0;
-                    let ours = cross_fit(&codes, &folds, step.folds, learn);
+                    let learn = |rows: &[bool]| encode(&codes, levels.len(), &quantity, rows, step.smooth);
+                    let folds: Vec<Fold> = (0..step.folds).map(|fold| one_against_the_others(&folds, fold)).collect();
+                    let ours = cross_fit(&codes, &folds, learn);
                     for (ours, theirs) in ours.iter().zip(expected) {
                         assert!(
                             (ours - theirs.as_f64().unwrap()).abs() < 1e-9,
@@ -285,18 +296,42 @@ mod tests {
     fn folds_spread_every_label() {
         let codes: Vec<u32> = (0..103).map(|row| u32::from(row % 10 == 0)).collect();
         let target = Target::Classes { codes: codes.clone(), n_classes: 2 };
-        let folds = folds(&target, 5, 7);
-        for fold in 0..5 {
-            let of_fold = |label: u32| {
-                codes.iter().zip(&folds).filter(|(code, other)| **code == label && **other == fold).count()
-            };
-            assert!(
-                (18..=19).contains(&of_fold(0)) && (2..=3).contains(&of_fold(1)),
-                "fold {fold}: {} {}",
-                of_fold(0),
-                of_fold(1)
-            );
+        let folds = folds(&Ties::default(), &target, 5, 7).unwrap();
+        for fold in &folds {
+            let of_fold = |label: u32| fold.validation.iter().filter(|&&row| codes[row] == label).count();
+            assert!((18..=19).contains(&of_fold(0)) && (2..=3).contains(&of_fold(1)), "{fold:?}");
+            assert_eq!(fold.train.len() + fold.validation.len(), 103);
         }
-        assert_ne!(folds, super::folds(&target, 5, 8));
+        assert_ne!(folds, super::folds(&Ties::default(), &target, 5, 8).unwrap());
+    }
+
+    /// The training rows' values of a step with two folds, rows of one level, without smoothing.
+    fn encoded(ties: &Ties, target: Vec<f64>) -> Vec<f64> {
+        let folds = folds(ties, &Target::Values(target.clone()), 2, 3).unwrap();
+        let codes = vec![0; target.len()];
+        cross_fit(&codes, &folds, |rows| encode(&codes, 1, &target, rows, Smooth::Rows(0.0)))
+    }
+
+    #[test]
+    fn no_row_is_encoded_by_its_own_group() {
+        let groups = vec![0, 0, 1, 1, 0, 1];
+        let ties = Ties { groups: Some(groups.clone()), times: None };
+        // Each group has the mean of the other one.
+        let expected: Vec<f64> = groups.iter().map(|&group| if group == 0 { 6.0 } else { 2.0 }).collect();
+        assert_eq!(encoded(&ties, vec![1.0, 2.0, 5.0, 6.0, 3.0, 7.0]), expected);
+        let one_group = Ties { groups: Some(vec![0; 6]), times: None };
+        let error = folds(&one_group, &Target::Values(vec![0.0; 6]), 2, 3).unwrap_err();
+        assert_eq!(error.message, "2 folds need at least 2 groups; there are 1");
+    }
+
+    #[test]
+    fn no_row_is_encoded_by_what_came_later() {
+        let ties = Ties { groups: None, times: Some(vec![5, 4, 3, 2, 1, 0]) };
+        // Three spans: the first has its own mean, the second that of the first, the third that of both.
+        let [first, second, third] = [(1.0 + 2.0) / 2.0, (1.0 + 2.0) / 2.0, (1.0 + 2.0 + 10.0 + 20.0) / 4.0];
+        assert_eq!(
+            encoded(&ties, vec![1000.0, 500.0, 20.0, 10.0, 2.0, 1.0]),
+            [third, third, second, second, first, first]
+        );
     }
 }

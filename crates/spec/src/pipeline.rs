@@ -127,7 +127,11 @@ impl StageKind {
 
     /// Counts the changes of what a kind computes from the same parameters; part of the cache key.
     pub fn semantic_version(&self) -> u32 {
-        1
+        match self {
+            Self::FeatureSelection(_) => 1,
+            // 2: groups and times are respected wherever rows are set aside, halved or cross-fitted.
+            Self::Preprocessing(_) | Self::ModelSelection(_) | Self::FineTuning(_) => 2,
+        }
     }
 
     /// Whether the stage ends in a model. The rows that follow such a stage are the rows that it was given.

@@ -16,7 +16,7 @@ pub use context::{FitContext, Progress, Silent};
 pub use error::StageError;
 pub use report::{Learned, RowChange, StageReport};
 pub use retune_protocol::{Device, ErrorClass, Level};
-pub use retune_table::{Field, Kind, Role, Schema, Table, Target, Task};
+pub use retune_table::{Field, Fold, Kind, Role, Schema, Table, Target, Task, Ties};
 pub use rows::{Design, Rows, TensorRows};
 pub use seed::Seed;
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ndarray::Array2;
-use retune_table::{Schema, Table, Target};
+use retune_table::{Schema, Table, Target, Ties};
 
 use crate::{Result, StageError};
 
@@ -40,7 +40,7 @@ pub trait TensorRows: Send + Sync {
 }
 
 /// What a model learns from: numbers only.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Design {
     /// Features [rows, features], standard layout.
     pub features: Array2<f64>,
@@ -50,6 +50,8 @@ pub struct Design {
     pub target: Option<Target>,
     /// Sample weights, where there are any.
     pub weights: Option<Vec<f64>>,
+    /// Groups and times, which whoever sets rows aside has to respect.
+    pub ties: Ties,
 }
 
 impl Design {
@@ -71,6 +73,7 @@ impl Design {
             names: self.names.clone(),
             target: self.target.as_ref().map(|target| target.take(indices)),
             weights: self.weights.as_ref().map(|weights| indices.iter().map(|&row| weights[row]).collect()),
+            ties: self.ties.take(indices),
         }
     }
 }
@@ -120,6 +123,7 @@ impl Rows {
                     names: table.schema().features().map(|field| field.name.clone()).collect(),
                     target: if has_target { Some(table.target()?) } else { None },
                     weights: table.weights()?,
+                    ties: Ties::of(table)?,
                 })
             }
         }

@@ -26,6 +26,6 @@ pub use ingest::{IngestReport, ingest, ingest_like};
 pub use profile::{ColumnProfile, profile};
 pub use read::{ReadOptions, format_of, read_files};
 pub use retune_spec::schema::{Field, Kind, Role, Schema, Task};
-pub use split::{Fold, Parts, folds, folds_of, halves, split};
+pub use split::{Fold, Parts, Ties, folds, folds_of, halves, split};
 pub use table::{Table, Target, select};
 pub use write::{read_ipc, write_file, write_ipc, write_parquet};

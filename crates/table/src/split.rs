@@ -126,24 +126,26 @@ fn by_column(table: &Table, name: &str) -> Result<Vec<Part>, TableError> {
 fn by_time(table: &Table, name: &str, sizes: Sizes) -> Result<Vec<Part>, TableError> {
     let times = Times::of(table, name)?;
     let n_rows = times.order.len();
-    let test = times.first_of(n_rows - sizes.test)?;
-    let validation = times.first_of(n_rows - sizes.test - sizes.validation)?;
+    let test = times.first_of(n_rows - sizes.test);
+    let validation = times.first_of(n_rows - sizes.test - sizes.validation);
     let mut assigned = vec![Part::Train; n_rows];
     times.order[validation..test].iter().for_each(|&row| assigned[row] = Part::Validation);
     times.order[test..].iter().for_each(|&row| assigned[row] = Part::Test);
     Ok(assigned)
 }
 
-/// The rows of a table from the earliest to the latest.
+/// Rows from the earliest to the latest.
 struct Times {
+    /// Each row's place in time: equal for equal times, greater for later ones.
+    ranks: Vec<u32>,
     order: Vec<usize>,
-    values: Column,
 }
 
 impl Times {
+    /// Those of a table's column. Fails where a row has none.
     fn of(table: &Table, name: &str) -> Result<Self, TableError> {
         let column = table.column(name)?;
-        if !(column.dtype().is_primitive_numeric() || column.dtype().is_temporal()) {
+        if !is_time(column) {
             return Err(TableError::new(format!("time column `{name}` holds neither dates nor numbers"))
                 .help(format!("write dates as 2024-02-29 or 2024-02-29T12:30; to see which values are not dates: `columns: {{ {name}: datetime }}`")));
         }
@@ -154,27 +156,22 @@ impl Times {
             ))
             .help("a split by time needs the time of every row"));
         }
-        // Integers exactly: microseconds go beyond what a float holds.
-        let order: Vec<usize> = if column.dtype().is_float() {
-            let times = table.numeric(name)?;
-            sorted_by(times.len(), |a, b| times[a].total_cmp(&times[b]))
-        } else {
-            let times = column.to_physical_repr().cast(&DataType::Int64)?;
-            let times: Vec<i64> = times.i64()?.iter().flatten().collect();
-            sorted_by(times.len(), |a, b| times[a].cmp(&times[b]))
-        };
-        Ok(Self { order, values: column.to_physical_repr() })
+        Ok(Self::from_ranks(ranks(column)?))
+    }
+
+    fn from_ranks(ranks: Vec<u32>) -> Self {
+        let mut order: Vec<usize> = (0..ranks.len()).collect();
+        order.sort_by_key(|&row| ranks[row]);
+        Self { ranks, order }
     }
 
     /// The place of the first row of the same time as the row at `at`: rows of one time stay together, on the later side.
-    fn first_of(&self, mut at: usize) -> Result<usize, TableError> {
-        while at > 0
-            && at < self.order.len()
-            && self.values.get(self.order[at - 1])? == self.values.get(self.order[at])?
-        {
+    fn first_of(&self, mut at: usize) -> usize {
+        let rank = |at: usize| self.ranks[self.order[at]];
+        while at > 0 && at < self.order.len() && rank(at - 1) == rank(at) {
             at -= 1;
         }
-        Ok(at)
+        at
     }
 
     /// The rows between two places, in the order of their source.
@@ -183,43 +180,176 @@ impl Times {
         rows.sort_unstable();
         rows
     }
+
+    /// The rows before a place, and those from there on.
+    fn cut(&self, at: usize) -> Fold {
+        Fold { train: self.rows(0, at), validation: self.rows(at, self.order.len()) }
+    }
+
+    /// Folds that learn from the past and judge by what follows: the first of `n_folds + 1` equal spans is learned from only (scikit-learn's
+    /// `TimeSeriesSplit`). `place` says in messages where the times are.
+    fn forward(&self, place: &str, n_folds: usize) -> Result<Vec<Fold>, TableError> {
+        refuse_one_fold(n_folds)?;
+        let n_rows = self.order.len();
+        let mut ends: Vec<usize> = (1..=n_folds).map(|span| self.first_of(n_rows * span / (n_folds + 1))).collect();
+        ends.push(n_rows);
+        if ends[0] == 0 || ends.windows(2).any(|pair| pair[0] == pair[1]) {
+            return Err(TableError::new(format!("the rows have too few different times{place} for {n_folds} folds"))
+                .help("use fewer folds"));
+        }
+        let fold = |pair: &[usize]| Fold { train: self.rows(0, pair[0]), validation: self.rows(pair[0], pair[1]) };
+        Ok(ends.windows(2).map(fold).collect())
+    }
+
+    /// The earlier and the later half. `place` says in messages where the times are.
+    fn halves(&self, place: &str) -> Result<[Vec<usize>; 2], TableError> {
+        match self.first_of(self.order.len().div_ceil(2)) {
+            0 => Err(TableError::new(format!("all rows have the same time{place}"))),
+            middle => {
+                let Fold { train, validation } = self.cut(middle);
+                Ok([train, validation])
+            }
+        }
+    }
 }
 
-/// Folds that learn from the past and judge by what follows: the first of `n_folds + 1` equal spans is learned from only (scikit-learn's `TimeSeriesSplit`).
-fn forward(table: &Table, name: &str, n_folds: usize) -> Result<Vec<Fold>, TableError> {
-    let times = Times::of(table, name)?;
-    let n_rows = times.order.len();
-    let mut ends =
-        (1..=n_folds).map(|span| times.first_of(n_rows * span / (n_folds + 1))).collect::<Result<Vec<_>, _>>()?;
-    ends.push(n_rows);
-    if ends[0] == 0 || ends.windows(2).any(|pair| pair[0] == pair[1]) {
-        return Err(TableError::new(format!("the rows have too few different times in `{name}` for {n_folds} folds"))
-            .help("use fewer folds"));
+fn is_time(column: &Column) -> bool {
+    column.dtype().is_primitive_numeric() || column.dtype().is_temporal()
+}
+
+/// Each row's place in time. A missing time comes before all others.
+fn ranks(column: &Column) -> Result<Vec<u32>, TableError> {
+    let keys: Vec<Option<i64>> = if column.dtype().is_float() {
+        // The order of floats as that of integers, as `total_cmp` has it; zero has one sign.
+        let key = |time: f64| {
+            let bits = (time + 0.0).to_bits().cast_signed();
+            bits ^ ((bits >> 63).cast_unsigned() >> 1).cast_signed()
+        };
+        column.cast(&DataType::Float64)?.f64()?.iter().map(|time| time.map(key)).collect()
+    } else {
+        // Integers exactly: microseconds go beyond what a float holds.
+        column.to_physical_repr().cast(&DataType::Int64)?.i64()?.iter().collect()
+    };
+    let mut order: Vec<usize> = (0..keys.len()).collect();
+    order.sort_by_key(|&row| keys[row]);
+    let mut ranks = vec![0; keys.len()];
+    for pair in order.windows(2) {
+        ranks[pair[1]] = ranks[pair[0]] + u32::from(keys[pair[0]] != keys[pair[1]]);
     }
-    Ok(ends
-        .windows(2)
-        .map(|pair| Fold { train: times.rows(0, pair[0]), validation: times.rows(pair[0], pair[1]) })
-        .collect())
+    Ok(ranks)
+}
+
+/// What ties rows to each other besides their values. Wherever rows are divided, a group stays whole, and where there are times, what is learned from comes
+/// before what is judged by.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ties {
+    /// Each row's group as a number.
+    pub groups: Option<Vec<u32>>,
+    /// Each row's place in time: equal for equal times, greater for later ones.
+    pub times: Option<Vec<u32>>,
+}
+
+impl Ties {
+    /// Those of a table: its group and its time column. Rows without a group may belong together, so they are one group; rows without a time
+    /// come first. ([`folds`] and [`halves`] refuse both; rows to predict may be so.)
+    pub fn of(table: &Table) -> Result<Self, TableError> {
+        let column = |role| table.schema().of_role(role).map(|field| table.column(&field.name)).transpose();
+        let groups = column(Role::Group)?.map(codes).transpose()?;
+        let times = column(Role::Time)?.filter(|column| is_time(column)).map(ranks).transpose()?;
+        Ok(Self { groups, times })
+    }
+
+    /// Whether no row is tied to another.
+    pub fn is_empty(&self) -> bool {
+        self.groups.is_none() && self.times.is_none()
+    }
+
+    /// Those of the rows at `indices`, in that order.
+    #[must_use]
+    pub fn take(&self, indices: &[usize]) -> Self {
+        let take = |numbers: &Vec<u32>| indices.iter().map(|&row| numbers[row]).collect();
+        Self { groups: self.groups.as_ref().map(take), times: self.times.as_ref().map(take) }
+    }
+
+    /// The folds of a cross-validation, as [`folds`]. `labels` serves messages only.
+    pub fn folds(
+        &self,
+        target: &Target,
+        labels: &[String],
+        n_folds: usize,
+        seed: u64,
+    ) -> Result<Vec<Fold>, TableError> {
+        match &self.times {
+            Some(times) => Times::from_ranks(times.clone()).forward("", n_folds),
+            None => folds_of(target, labels, self.groups.as_deref(), n_folds, seed),
+        }
+    }
+
+    /// Two halves, as [`halves`].
+    pub fn halves(&self, target: &Target, seed: u64) -> Result<[Vec<usize>; 2], TableError> {
+        match &self.times {
+            Some(times) => Times::from_ranks(times.clone()).halves(""),
+            None => {
+                let fold = folds_of(target, &[], self.groups.as_deref(), 2, seed)?.swap_remove(0);
+                Ok([fold.train, fold.validation])
+            }
+        }
+    }
+
+    /// About a tenth of the rows to judge by: the latest where there are times, else whole groups, else at random of each label alike. `None` where rows,
+    /// times or groups are too few: nothing would be set aside, less than half would be left to learn from, or a label would be in no group that is.
+    pub fn set_aside(&self, target: &Target, seed: u64) -> Option<Fold> {
+        let n_rows = target.len();
+        let n_judges = (n_rows + 5) / 10;
+        let is_fair = |fold: &Fold| !fold.validation.is_empty() && 2 * fold.train.len() >= n_rows;
+        if let Some(times) = &self.times {
+            let times = Times::from_ranks(times.clone());
+            return Some(times.cut(times.first_of(n_rows - n_judges))).filter(is_fair);
+        }
+        let Some(groups) = &self.groups else {
+            return Some(tenth_of_each_label(target, seed)).filter(|fold| !fold.validation.is_empty());
+        };
+        let n_groups = groups.iter().collect::<PlHashSet<_>>().len();
+        let folds = folds_of(target, &[], Some(groups), n_groups.min(10), seed).ok()?;
+        let labels = |rows: &[usize]| match target {
+            Target::Classes { codes, .. } => rows.iter().map(|&row| codes[row]).collect::<PlHashSet<_>>().len(),
+            Target::Values(_) => 1,
+        };
+        let all_labels = labels(&(0..n_rows).collect::<Vec<_>>());
+        let fair = folds.into_iter().filter(|fold| is_fair(fold) && labels(&fold.train) == all_labels);
+        fair.min_by_key(|fold| fold.validation.len().abs_diff(n_judges))
+    }
+}
+
+fn tenth_of_each_label(target: &Target, seed: u64) -> Fold {
+    let labels: Vec<Vec<usize>> = match target {
+        Target::Classes { codes, n_classes } => {
+            let mut labels = vec![Vec::new(); *n_classes];
+            codes.iter().enumerate().for_each(|(row, &code)| labels[code as usize].push(row));
+            labels
+        }
+        Target::Values(values) => vec![(0..values.len()).collect()],
+    };
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let (mut train, mut validation) = (Vec::new(), Vec::new());
+    for mut rows in labels {
+        rows.shuffle(&mut rng);
+        let n_judges = (rows.len() + 5) / 10;
+        validation.extend_from_slice(&rows[..n_judges]);
+        train.extend_from_slice(&rows[n_judges..]);
+    }
+    train.sort_unstable();
+    validation.sort_unstable();
+    Fold { train, validation }
 }
 
 /// Two halves of a table's rows: the earlier and the later ones where it has a time column; else at random, groups whole, each label in both.
 pub fn halves(table: &Table, seed: u64) -> Result<[Vec<usize>; 2], TableError> {
     if let Some(field) = table.schema().of_role(Role::Time) {
-        let times = Times::of(table, &field.name)?;
-        let middle = times.first_of(times.order.len().div_ceil(2))?;
-        if middle == 0 {
-            return Err(TableError::new(format!("all rows have the same time in `{}`", field.name)));
-        }
-        return Ok([times.rows(0, middle), times.rows(middle, times.order.len())]);
+        return Times::of(table, &field.name)?.halves(&format!(" in `{}`", field.name));
     }
     let fold = folds(table, 2, seed)?.swap_remove(0);
     Ok([fold.train, fold.validation])
-}
-
-fn sorted_by(n: usize, compare: impl Fn(usize, usize) -> std::cmp::Ordering) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..n).collect();
-    order.sort_by(|&a, &b| compare(a, b));
-    order
 }
 
 fn by_group(table: &Table, name: &str, sizes: Sizes, rng: &mut ChaCha8Rng) -> Result<Vec<Part>, TableError> {
@@ -256,20 +386,25 @@ fn by_group(table: &Table, name: &str, sizes: Sizes, rng: &mut ChaCha8Rng) -> Re
     Ok(codes.iter().map(|&code| part_of[code as usize]).collect())
 }
 
-/// Each row's group as a number, in the order of first appearance.
+/// Each row's group as a number, in the order of first appearance. Fails where a row has none.
 fn group_codes(table: &Table, name: &str) -> Result<Vec<u32>, TableError> {
-    let text = crate::kinds::as_text(table.column(name)?)?;
-    let mut numbers: PlHashMap<&str, u32> = PlHashMap::new();
-    let mut codes = Vec::with_capacity(text.len());
-    for (row, value) in text.iter().enumerate() {
-        let Some(value) = value else {
-            return Err(TableError::new(format!("group column `{name}` is missing in row {}", table.row_number(row)))
-                .help("every row needs a group"));
-        };
-        let next = numbers.len() as u32;
-        codes.push(*numbers.entry(value).or_insert(next));
+    let column = table.column(name)?;
+    match column.is_null().iter().position(|null| null == Some(true)) {
+        Some(row) => Err(TableError::new(format!("group column `{name}` is missing in row {}", table.row_number(row)))
+            .help("every row needs a group")),
+        None => codes(column),
     }
-    Ok(codes)
+}
+
+/// Each row's value as a number, in the order of first appearance; missing ones are equal to each other.
+fn codes(column: &Column) -> Result<Vec<u32>, TableError> {
+    let text = crate::kinds::as_text(column)?;
+    let mut numbers: PlHashMap<Option<&str>, u32> = PlHashMap::new();
+    let code = |value| {
+        let next = numbers.len() as u32;
+        *numbers.entry(value).or_insert(next)
+    };
+    Ok(text.iter().map(code).collect())
 }
 
 fn by_label(table: &Table, sizes: Sizes, rng: &mut ChaCha8Rng) -> Result<Vec<Part>, TableError> {
@@ -323,7 +458,7 @@ fn largest_remainders(counts: &[usize], size: usize, caps: &[usize]) -> Vec<usiz
 /// column. Where it has a time column, folds learn from the past and judge by what follows.
 pub fn folds(table: &Table, n_folds: usize, seed: u64) -> Result<Vec<Fold>, TableError> {
     if let Some(field) = table.schema().of_role(Role::Time) {
-        return forward(table, &field.name, n_folds);
+        return Times::of(table, &field.name)?.forward(&format!(" in `{}`", field.name), n_folds);
     }
     let groups = table.schema().of_role(Role::Group).map(|field| group_codes(table, &field.name)).transpose()?;
     let labels = match &table.schema().task {
@@ -341,10 +476,7 @@ pub fn folds_of(
     n_folds: usize,
     seed: u64,
 ) -> Result<Vec<Fold>, TableError> {
-    if n_folds < 2 {
-        return Err(TableError::new(format!("{} cannot validate each other", counted(n_folds, "fold")))
-            .help("use 2 folds or more"));
-    }
+    refuse_one_fold(n_folds)?;
     let n_rows = target.len();
     if n_rows < n_folds {
         return Err(TableError::new(format!("{n_folds} folds need at least {n_folds} rows; there are {n_rows}"))
@@ -368,6 +500,13 @@ pub fn folds_of(
         Fold { train, validation }
     };
     Ok((0..n_folds).map(fold).collect())
+}
+
+fn refuse_one_fold(n_folds: usize) -> Result<(), TableError> {
+    if n_folds >= 2 {
+        return Ok(());
+    }
+    Err(TableError::new(format!("{} cannot validate each other", counted(n_folds, "fold"))).help("use 2 folds or more"))
 }
 
 fn refuse_rare(codes: &[u32], n_classes: usize, labels: &[String], n_folds: usize) -> Result<(), TableError> {

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use indexmap::IndexMap;
 use memmap2::Mmap;
 use ndarray::Array2;
-use retune_stage::{Design, Role, Schema, StageError, Table, Target, Task, TensorRows};
+use retune_stage::{Design, Role, Schema, StageError, Table, Target, Task, TensorRows, Ties};
 use tch::{Kind, Tensor};
 
 use crate::{Result, TensorError, network, weights};
@@ -20,6 +20,8 @@ use crate::{Result, TensorError, network, weights};
 /// | `features` | 32-bit floats | [rows, features] | in the order of the schema's feature columns |
 /// | `targets` | 64-bit integers or floats | [rows] | classes as indices of the task's labels, or values |
 /// | `weights` | 64-bit floats | [rows] | sample weights, where there are any |
+/// | `groups` | 64-bit integers | [rows] | each row's group as a number, where there are groups |
+/// | `times` | 64-bit integers | [rows] | each row's place in time, equal for equal times, where there are times |
 /// | `#row` | 64-bit integers | [rows] | each row's number in its source, where it is known |
 ///
 /// There may be others, which are carried along.
@@ -37,6 +39,10 @@ impl Tensors {
     pub const TARGETS: &'static str = "targets";
     /// The name of the sample weights.
     pub const WEIGHTS: &'static str = "weights";
+    /// The name of the groups.
+    pub const GROUPS: &'static str = "groups";
+    /// The name of the places in time.
+    pub const TIMES: &'static str = "times";
 
     /// Tensors that fit a schema. Fails with every tensor that does not.
     pub fn new(tensors: IndexMap<String, Tensor>, schema: Schema) -> Result<Self> {
@@ -57,7 +63,7 @@ impl Tensors {
         Ok(Self { tensors: Mutex::new(tensors), n_rows, schema })
     }
 
-    /// The features, targets and weights of a design whose columns are the schema's features.
+    /// The features, targets, weights, groups and times of a design whose columns are the schema's features.
     pub fn from_design(design: &Design, schema: &Schema) -> Result<Self> {
         let mut tensors = IndexMap::new();
         tensors.insert(Self::FEATURES.to_owned(), network::matrix(design.features.view())?);
@@ -74,6 +80,12 @@ impl Tensors {
         if let Some(weights) = &design.weights {
             tensors.insert(Self::WEIGHTS.to_owned(), Tensor::f_from_slice(weights)?);
         }
+        for (name, numbers) in [(Self::GROUPS, &design.ties.groups), (Self::TIMES, &design.ties.times)] {
+            if let Some(numbers) = numbers {
+                let numbers: Vec<i64> = numbers.iter().map(|&number| i64::from(number)).collect();
+                tensors.insert(name.to_owned(), Tensor::f_from_slice(&numbers)?);
+            }
+        }
         let names: Vec<&str> = schema.features().map(|field| field.name.as_str()).collect();
         if names != design.names {
             return Err(TensorError::failed(format!(
@@ -84,7 +96,7 @@ impl Tensors {
         Self::new(tensors, schema.clone())
     }
 
-    /// The features, target, weights and row numbers of a table; text that identifies rows stays behind.
+    /// The features, target, weights, groups, times and row numbers of a table, groups and times as numbers; text that identifies rows stays behind.
     pub fn from_table(table: &Table) -> Result<Self, StageError> {
         let kept = [Role::Feature, Role::Target, Role::Weight, Role::RowNumber];
         let fields = table.schema().fields.iter().filter(|field| kept.contains(&field.role)).cloned().collect();
@@ -140,6 +152,16 @@ impl Tensors {
         self.get(Schema::ROW).map(|numbers| values(&numbers)).transpose()
     }
 
+    /// A tensor of numbers that count something, where it is there.
+    fn numbers(&self, name: &str) -> Result<Option<Vec<u32>>> {
+        let Some(tensor) = self.get(name) else { return Ok(None) };
+        let number = |number: i64| {
+            u32::try_from(number)
+                .map_err(|_| TensorError::data(format!("`{name}` holds {number}, expected 0 to {}", u32::MAX)))
+        };
+        values::<i64>(&tensor)?.into_iter().map(number).collect::<Result<_>>().map(Some)
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, IndexMap<String, Tensor>> {
         self.tensors.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -184,7 +206,8 @@ impl TensorRows for Tensors {
             (None, _) => None,
         };
         let weights = self.get(Self::WEIGHTS).map(|weights| values(&weights)).transpose()?;
-        Ok(Design { features, names, target, weights })
+        let ties = Ties { groups: self.numbers(Self::GROUPS)?, times: self.numbers(Self::TIMES)? };
+        Ok(Design { features, names, target, weights, ties })
     }
 
     fn save(&self, path: &Path) -> Result<(), StageError> {
@@ -211,6 +234,8 @@ fn check(tensors: &[(&str, Kind, Vec<i64>)], schema: &Schema, place: &str) -> Re
         (Tensors::FEATURES, Kind::Float, vec![n_rows, schema.features().count() as i64]),
         (Tensors::TARGETS, target_kind, vec![n_rows]),
         (Tensors::WEIGHTS, Kind::Double, vec![n_rows]),
+        (Tensors::GROUPS, Kind::Int64, vec![n_rows]),
+        (Tensors::TIMES, Kind::Int64, vec![n_rows]),
         (Schema::ROW, Kind::Int64, vec![n_rows]),
     ];
     let mut mistakes = Vec::new();
@@ -259,15 +284,16 @@ mod tests {
     fn classes() -> (Design, Schema) {
         let target = Some(Target::Classes { codes: vec![0, 1, 1], n_classes: 2 });
         let features = array![[1.0, 2.5], [3.0, -4.0], [0.0, 8.0]];
-        let design =
-            Design { features, names: vec!["a".into(), "b".into()], target, weights: Some(vec![1.0, 0.1, 3.0]) };
+        let names = vec!["a".into(), "b".into()];
+        let ties = Ties { groups: Some(vec![0, 1, 0]), times: Some(vec![2, 0, 1]) };
+        let design = Design { features, names, target, weights: Some(vec![1.0, 0.1, 3.0]), ties };
         (design, schema(Task::Classification { labels: vec!["no".into(), "yes".into()] }))
     }
 
     fn same(left: &Design, right: &Design) {
         assert_eq!(
-            (&left.features, &left.names, &left.target, &left.weights),
-            (&right.features, &right.names, &right.target, &right.weights)
+            (&left.features, &left.names, &left.target, &left.weights, &left.ties),
+            (&right.features, &right.names, &right.target, &right.weights, &right.ties)
         );
     }
 
@@ -278,7 +304,9 @@ mod tests {
         let (design, schema) = classes();
         let values =
             Design { target: Some(Target::Values(vec![0.1, 1e9 + 0.5, -3.0])), weights: None, ..design.clone() };
-        for (design, schema) in [(design, schema), (values, self::schema(Task::Regression))] {
+        // As files were written before groups and times were kept.
+        let untied = Design { ties: Ties::default(), ..design.clone() };
+        for (design, schema) in [(design, schema.clone()), (values, self::schema(Task::Regression)), (untied, schema)] {
             let rows = Tensors::from_design(&design, &schema).unwrap();
             same(&rows.design().unwrap(), &design);
             same(&rows.take(&[2, 0, 2]).unwrap().design().unwrap(), &design.take(&[2, 0, 2]));
@@ -295,15 +323,24 @@ mod tests {
     fn a_table_keeps_its_row_numbers_and_leaves_text_behind() {
         let columns = [
             ("name", ["p", "q"].into()),
+            ("house", ["x", "y"].into()),
+            ("when", [2.5, 1.5].into()),
             ("a", [1.0, 2.0].into()),
             ("b", [0.5, 0.25].into()),
             ("y", ["yes", "no"].into()),
         ];
-        let table = retune_testing::table(columns).role("name", Role::Id).target("y").build();
+        let table = retune_testing::table(columns)
+            .role("name", Role::Id)
+            .role("house", Role::Group)
+            .role("when", Role::Time)
+            .target("y")
+            .build();
         let rows = Tensors::from_table(&table).unwrap();
         let names: Vec<&str> = rows.schema().fields.iter().map(|field| field.name.as_str()).collect();
         assert_eq!(names, ["#row", "a", "b", "y"]);
         same(&rows.design().unwrap(), &retune_stage::Rows::Table(table).design().unwrap());
+        let ties = Ties { groups: Some(vec![0, 1]), times: Some(vec![1, 0]) };
+        assert_eq!(rows.design().unwrap().ties, ties);
         let taken = rows.take(&[1]).unwrap();
         let taken = taken.as_any().downcast_ref::<Tensors>().unwrap();
         assert_eq!(taken.row_numbers().unwrap().unwrap(), [2]);
@@ -339,6 +376,10 @@ mod tests {
         check(
             vec![("features", floats(&[2, 2])), ("targets", Tensor::from_slice(&[0i64, 2]))],
             "`targets` has classes from 0 to 2, but there are 2 labels",
+        );
+        check(
+            vec![("features", floats(&[2, 2])), ("groups", floats(&[2])), ("times", Tensor::from_slice(&[0i64]))],
+            "the tensors: `groups` is Float [2], expected Int64 [2]; `times` is Int64 [1], expected Int64 [2]",
         );
         check(vec![], "the tensors: there is no tensor with rows");
     }

@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use retune_spec::Split;
-use retune_table::{Parts, Role, Table, TableError, Target, folds, folds_of, halves, split};
+use retune_table::{Parts, Role, Table, TableError, Target, Ties, folds, folds_of, halves, split};
 use retune_testing::{classification, table};
 use serde_json::{Value, json};
 
@@ -253,4 +253,95 @@ fn folds_by_time_learn_from_the_past() {
     assert_eq!(halves(&rows, 1).unwrap(), [vec![4, 5, 6, 7], vec![0, 1, 2, 3]]);
     let error = folds(&rows, 9, 1).unwrap_err();
     assert_eq!(error.message, "the rows have too few different times in `t` for 9 folds");
+}
+
+#[test]
+fn ties_are_those_of_the_group_and_the_time_column() {
+    let columns = [
+        ("g", vec![Some("b"), None, Some("a"), Some("b"), None].into()),
+        ("t", vec![Some(2.5), Some(-1.0), None, Some(-1.0), Some(7.0)].into()),
+    ];
+    let rows = table(columns).role("g", Role::Group).role("t", Role::Time).build();
+    // Rows without a group are one group; a row without a time comes first.
+    let ties = Ties { groups: Some(vec![0, 1, 2, 0, 1]), times: Some(vec![2, 1, 0, 1, 3]) };
+    assert_eq!(Ties::of(&rows).unwrap(), ties);
+    assert_eq!(ties.take(&[4, 0]), Ties { groups: Some(vec![1, 0]), times: Some(vec![3, 2]) });
+    assert!(Ties::of(&table([("x", [1.0, 2.0].into())]).build()).unwrap().is_empty());
+}
+
+#[test]
+fn ties_divide_as_the_table_does() {
+    let numbers: Vec<i64> = (0..60).map(|row| row * 7 % 20).collect();
+    let labels: Vec<&str> = (0..60).map(|row| ["no", "yes"][row % 2]).collect();
+    for role in [Role::Group, Role::Time, Role::Feature] {
+        let columns = [("z", numbers.clone().into()), ("y", labels.clone().into())];
+        let rows = table(columns).role("z", role).target("y").build();
+        let (ties, target) = (Ties::of(&rows).unwrap(), rows.target().unwrap());
+        assert_eq!(ties.folds(&target, &[], 4, 3).unwrap(), folds(&rows, 4, 3).unwrap(), "{role:?}");
+        assert_eq!(ties.halves(&target, 3).unwrap(), halves(&rows, 3).unwrap(), "{role:?}");
+    }
+}
+
+#[test]
+fn a_tenth_is_set_aside() {
+    let codes: Vec<u32> = (0..200).map(|row| u32::from(row % 4 == 0) * 2).collect();
+    let target = Target::Classes { codes: codes.clone(), n_classes: 3 };
+    let fold = Ties::default().set_aside(&target, 1).unwrap();
+    assert_eq!((fold.train.len(), fold.validation.len()), (180, 20));
+    assert_eq!(fold.validation.iter().filter(|&&row| codes[row] == 2).count(), 5);
+    let mut all = [fold.train, fold.validation].concat();
+    all.sort_unstable();
+    assert_eq!(all, (0..200).collect::<Vec<_>>());
+    assert_eq!(Ties::default().set_aside(&Target::Values(vec![0.0; 4]), 1), None);
+}
+
+#[test]
+fn the_latest_rows_are_set_aside() {
+    let set_aside = |times: Vec<u32>| {
+        let target = Target::Values(vec![0.0; times.len()]);
+        Ties { times: Some(times), groups: None }.set_aside(&target, 1).map(|fold| fold.validation)
+    };
+    for (times, expected) in [
+        ((0..40).collect(), Some(vec![36, 37, 38, 39])),
+        ((0..40).rev().collect(), Some(vec![0, 1, 2, 3])),
+        // Rows of one time stay together.
+        ((0..40).map(|row| row / 8).collect(), Some((32..40).collect())),
+        // Most rows are of the latest time, all are of one time, there are few rows.
+        ((0..40).map(|row| u32::from(row > 10)).collect(), None),
+        (vec![5; 40], None),
+        (vec![1, 2, 3, 4], None),
+    ] {
+        assert_eq!(set_aside(times.clone()), expected, "{times:?}");
+    }
+}
+
+#[test]
+fn whole_groups_are_set_aside() {
+    let set_aside = |groups: Vec<u32>, codes: Vec<u32>| {
+        Ties { groups: Some(groups), times: None }.set_aside(&Target::Classes { codes, n_classes: 2 }, 1)
+    };
+    let alternating: Vec<u32> = (0..100).map(|row| row % 2).collect();
+    for (groups, n_judges) in [
+        ((0..100).map(|row| row / 5).collect::<Vec<u32>>(), Some(10)),
+        // Fewer groups than ten.
+        ((0..100).map(|row| row / 25).collect(), Some(25)),
+        // The large group is learned from.
+        ((0..100).map(|row| if row < 70 { 0 } else { row / 10 }).collect(), Some(10)),
+        (vec![3; 100], None),
+    ] {
+        let fold = set_aside(groups.clone(), alternating.clone());
+        assert_eq!(fold.as_ref().map(|fold| fold.validation.len()), n_judges, "{groups:?}");
+        if let Some(fold) = fold {
+            let of = |rows: &[usize]| rows.iter().map(|&row| groups[row]).collect::<BTreeSet<_>>();
+            assert!(of(&fold.train).is_disjoint(&of(&fold.validation)), "{groups:?}");
+        }
+    }
+    // A label that is in one group only is learned from.
+    let groups: Vec<u32> = (0..100).map(|row| row / 20).collect();
+    let rare: Vec<u32> = (0..100).map(|row| u32::from(row < 3)).collect();
+    for seed in 0..10 {
+        let ties = Ties { groups: Some(groups.clone()), times: None };
+        let fold = ties.set_aside(&Target::Classes { codes: rare.clone(), n_classes: 2 }, seed).unwrap();
+        assert!(fold.validation.iter().all(|&row| row >= 20), "{fold:?}");
+    }
 }
