@@ -4,14 +4,18 @@ use std::env;
 use std::path::PathBuf;
 use std::process::exit;
 
-/// The release whose C API `src/lightgbm.rs` declares.
-const VERSION: &str = "4.7.0";
-
 fn main() {
     println!("cargo::rerun-if-env-changed=RETUNE_LIGHTGBM");
-    let Some(root) = env::var_os("RETUNE_LIGHTGBM").map(PathBuf::from).or_else(default_root) else {
+    println!("cargo::rerun-if-changed=../../libraries.txt");
+    // The release whose C API `src/lightgbm.rs` declares.
+    let libraries = include_str!("../../libraries.txt");
+    let Some(version) = libraries.lines().find_map(|line| line.strip_prefix("lightgbm ")) else {
+        println!("cargo::error=libraries.txt does not name the release of lightgbm");
+        exit(1);
+    };
+    let Some(root) = env::var_os("RETUNE_LIGHTGBM").map(PathBuf::from).or_else(|| default_root(version)) else {
         println!(
-            "cargo::error=neither RETUNE_LIGHTGBM nor HOME is set: say where LightGBM {VERSION} is in RETUNE_LIGHTGBM"
+            "cargo::error=neither RETUNE_LIGHTGBM nor HOME is set: say where LightGBM {version} is in RETUNE_LIGHTGBM"
         );
         exit(1);
     };
@@ -32,8 +36,8 @@ fn main() {
     println!("cargo::rustc-link-arg=-Wl,-rpath,{}", folder.display());
 }
 
-fn default_root() -> Option<PathBuf> {
+fn default_root(version: &str) -> Option<PathBuf> {
     let cache = env::var_os("XDG_CACHE_HOME").filter(|folder| !folder.is_empty()).map(PathBuf::from);
     let cache = cache.or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cache")))?;
-    Some(cache.join("retune").join(format!("lightgbm-{VERSION}")))
+    Some(cache.join("retune").join(format!("lightgbm-{version}")))
 }

@@ -165,9 +165,28 @@ impl Workplace {
         self.run(arguments).expect(code, arguments).stderr
     }
 
-    /// The stages of the latest run that were computed, and those that came from the store.
+    /// The folder of the newest run that began, whatever came of it; `latest` is the last one that was whole and ended well.
+    pub fn newest(&self, pipeline: &str) -> Option<PathBuf> {
+        // `TIME`, and `TIME-2`, `TIME-3` ... of those that began in the same second.
+        let order = |name: &String| {
+            let (time, number) = name.split_once('-').unwrap_or((name, "1"));
+            (time.to_owned(), number.parse::<u64>().unwrap())
+        };
+        let runs = Path::new("runs").join(pipeline);
+        let folders = std::fs::read_dir(self.path(&runs)).into_iter().flatten().flatten();
+        let folders = folders.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+        let newest = folders.map(|entry| entry.file_name().to_str().unwrap().to_owned()).max_by_key(order);
+        newest.map(|name| runs.join(name))
+    }
+
+    /// What the newest run says of itself.
+    pub fn newest_run(&self, pipeline: &str) -> Value {
+        self.json(self.newest(pipeline).expect("something ran").join("run.json"))
+    }
+
+    /// The stages of the newest run that were computed, and those that came from the store.
     pub fn ran_and_cached(&self, pipeline: &str) -> (Vec<String>, Vec<String>) {
-        let run = self.json(format!("runs/{pipeline}/latest/run.json"));
+        let run = self.newest_run(pipeline);
         let names = |cached: bool| {
             let stages = run["stages"].as_array().unwrap().iter().filter(|stage| stage["cached"] == cached);
             stages.map(|stage| stage["name"].as_str().unwrap().to_owned()).collect()

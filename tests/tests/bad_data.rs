@@ -144,14 +144,26 @@ fn the_words_for_what_does_not_fit_the_pipeline() {
         (
             "missing file",
             ("people.csv", "nobody.csv"),
-            3,
+            4,
             "error: no file `nobody.csv`; relative paths start at HERE\n --> p.yaml:4:15\n  |\n4 | data: { path: nobody.csv, target: likes, split: { validation: 0.2, test: 0.2 } }\n  |               ^^^^^^^^^^\n\n1 error",
         ),
         (
             "directory",
             ("people.csv", "folder"),
-            3,
+            4,
             "error: `folder` is a folder; name a file, or a pattern such as `folder/*.csv`\n --> p.yaml:4:15\n  |\n4 | data: { path: folder, target: likes, split: { validation: 0.2, test: 0.2 } }\n  |               ^^^^^^\n\n1 error",
+        ),
+        (
+            "no match",
+            ("people.csv", "\"nobody*.csv\""),
+            4,
+            "error: no file matches `nobody*.csv`\n --> p.yaml:4:15\n  |\n4 | data: { path: \"nobody*.csv\", target: likes, split: { validation: 0.2, test: 0.2 } }\n  |               ^^^^^^^^^^^^^\n\n1 error",
+        ),
+        (
+            "no pattern",
+            ("people.csv", "\"nobody***.csv\""),
+            3,
+            "error: `nobody***.csv` is not a pattern: Pattern syntax error near position 8: wildcards are either regular `*` or recursive `**`\n --> p.yaml:4:15\n  |\n4 | data: { path: \"nobody***.csv\", target: likes, split: { validation: 0.2, test: 0.2 } }\n  |               ^^^^^^^^^^^^^^^\n\n1 error",
         ),
         (
             "missing target",

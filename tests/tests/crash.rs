@@ -34,18 +34,10 @@ fn start(place: &Workplace) -> Child {
     place.command(&["run", "p.yaml"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
 
-/// Lines in the journal of the latest run that began.
+/// Lines in the journal of the newest run that began.
 fn lines(place: &Workplace) -> usize {
-    let newest = std::fs::read_dir(place.path("runs/people"))
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|run| run.path())
-        .filter(|run| !run.is_symlink())
-        .max();
-    newest
-        .and_then(|run| std::fs::read_to_string(run.join("journal.jsonl")).ok())
-        .map_or(0, |journal| journal.lines().count())
+    let journal = place.newest("people").map(|run| place.path(run.join("journal.jsonl")));
+    journal.and_then(|journal| std::fs::read_to_string(journal).ok()).map_or(0, |journal| journal.lines().count())
 }
 
 /// Waits for so many lines in the journal of a run, and a little more, however fast the machine is.
@@ -141,7 +133,8 @@ fn a_signal_stops_a_run_that_goes_on_later() {
         assert_eq!(output.code, code, "{}", output.stderr);
         assert!(output.stderr.ends_with("stopped; `retune run` goes on from here\n"), "{}", output.stderr);
         assert!(!hosts.iter().any(|&host| is_host(host)));
-        assert_eq!(place.json("runs/people/latest/run.json")["status"], "interrupted");
+        assert_eq!(place.newest_run("people")["status"], "interrupted");
+        assert!(!place.path("runs/people/latest").exists(), "{name}");
         place.ok(&["run", "p.yaml"]);
         assert_eq!(&place.results("people"), expected);
     }

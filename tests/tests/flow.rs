@@ -2,10 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::LazyLock;
+use std::time::Duration;
 
-use retune_tests::{FOUR_STEPS, Workplace, assert_has, people};
+use retune_tests::{FOUR_STEPS, Random, Workplace, assert_has, people};
 use serde_json::Value;
 
 /// A finished run of the four steps. Tests read it and leave it as it is.
@@ -340,11 +342,76 @@ stages:
         (ran.as_slice(), cached.len()),
         (["data", "prepare", "good", "evaluate good"].map(str::to_owned).as_slice(), 0)
     );
-    assert_eq!(place.json("runs/people/latest/run.json")["status"], "failed");
+    assert_eq!(place.newest_run("people")["status"], "failed");
     assert_has(&first.stdout, &["good on 23 test rows"]);
     place.fails(4, &["run", "p.yaml"]);
     let (ran, cached) = place.ran_and_cached("people");
     assert_eq!((ran.len(), cached), (0, ["data", "prepare", "good", "evaluate good"].map(str::to_owned).to_vec()));
+}
+
+#[test]
+fn latest_names_the_last_whole_run_that_ended_well() {
+    let place = Workplace::with(FOUR_STEPS);
+    // What can be shown is the newest run, whatever came of it.
+    let check = |arguments: &[&str], code: i32, moves: bool, status: &str| {
+        let latest = || std::fs::read_link(place.path(LATEST)).ok();
+        let before = latest();
+        assert_eq!(place.run(&[&["run", "p.yaml"], arguments].concat()).code, code, "{arguments:?}");
+        assert_eq!(latest() != before, moves, "{arguments:?}");
+        assert_eq!(
+            latest().is_some_and(|latest| place.newest("people").unwrap().ends_with(latest)),
+            moves,
+            "{arguments:?}"
+        );
+        assert_has(&place.ok(&["show", "people"]), &[&format!("people: {status}")]);
+    };
+    check(&["--until", "features"], 0, false, "done");
+    assert_has(&place.fails(4, &["predict", LATEST, "--input", "people.csv", "--output", "out.csv"]), &["is no model"]);
+    check(&[], 0, true, "done");
+    check(&["--only", "tuned", "--force"], 0, false, "done");
+    check(&["--from", "model"], 0, true, "done");
+    place.write("people.csv", people(150).replace("Paris", "Oslo").replace("yes", "no"));
+    check(&[], 4, false, "failed");
+    place.ok(&["predict", LATEST, "--input", "people.csv", "--output", "out.csv"]);
+    place.write("people.csv", people(149));
+    check(&[], 0, true, "done");
+}
+
+#[test]
+fn looking_writes_nothing() {
+    let place = Workplace::with(FOUR_STEPS);
+    let look = || {
+        for arguments in [
+            &["validate", "p.yaml"][..],
+            &["plan", "p.yaml"],
+            &["plan", "p.yaml", "--set", "keep=2", "--force"],
+            &["why", "p.yaml", "model"],
+            &["graph", "p.yaml"],
+        ] {
+            place.ok(arguments);
+        }
+    };
+    look();
+    assert_eq!(place.files("").keys().collect::<Vec<_>>(), ["p.yaml", "people.csv"]);
+    assert!(!place.store().exists() && !place.path("runs").exists());
+    // A file's digest is remembered once it is no longer fresh.
+    std::thread::sleep(Duration::from_millis(2100));
+    place.ok(&["run", "p.yaml", "--until", "prepare"]);
+    place.write("people.csv", people(149));
+    std::thread::sleep(Duration::from_millis(2100));
+    // One that is damaged stays as it is, too.
+    let manifests = place.files("store/objects").into_keys().filter(|file| file.ends_with("manifest.json"));
+    let damaged: Vec<String> = manifests.collect();
+    damaged.iter().for_each(|file| place.write(&format!("store/objects/{file}"), "{}"));
+    let before = place.files("");
+    assert!(before.contains_key("store/stat-cache.json"), "{:?}", before.keys());
+    look();
+    assert_eq!(place.files(""), before);
+    // A run mends it.
+    place.write("people.csv", people(150));
+    place.ok(&["run", "p.yaml", "--until", "prepare"]);
+    let mended = place.files("store/objects");
+    assert!(damaged.iter().all(|file| mended[file] != b"{}"));
 }
 
 #[test]
@@ -488,6 +555,47 @@ fn a_pipeline_is_written_from_a_look_at_the_data() {
 }
 
 #[test]
+fn a_pipeline_is_written_for_rare_labels_and_for_names_that_begin_alike() {
+    let place = Workplace::new();
+    let words = ["red", "green", "blue", "warm", "cold", "soft", "loud", "fast", "slow", "tall"];
+    let mut random = Random(11);
+    let mut text = "note,note_length,note_kind,note_more,age,colour\n".to_owned();
+    for row in 0..120 {
+        let mut draw = |count: usize| {
+            let drawn: Vec<&str> = (0..count).map(|_| words[(random.next_unit() * 10.0) as usize]).collect();
+            drawn.join(" ")
+        };
+        let (note, more) = (draw(6), draw(5));
+        let label = if row % 20 == 3 { "rare" } else { ["yes", "no"][row % 2] };
+        writeln!(text, "{note},{},{},{more},{},{label}", row * 7 % 31, ["a", "b"][row % 3 % 2], row * 5 % 17).unwrap();
+    }
+    place.write("notes.csv", text);
+    place.ok(&["init", "notes.csv", "--target", "colour"]);
+    let written = place.text("notes.yaml");
+    // 6 rows of 120, of which 15 % twice are taken away.
+    assert_has(&written, &["folds: 4  # label \"rare\" has 4 training rows; each fold needs one\n"]);
+    assert_has(
+        &written,
+        &[
+            "columns: { not: [note_length, note_kind, note_more, age] }",
+            "columns: \"note_more_*\", components: 31, prefix: note_more_svd",
+        ],
+    );
+    let run = place.run(&["run", "notes.yaml"]);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    let report = place.json("runs/notes/latest/stages/features.json");
+    let features: Vec<&str> = report["details"]["features"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|feature| feature["name"].as_str().unwrap())
+        .collect();
+    for name in ["note_length", "age", "note_svd_1", "note_more_svd_1", "note_kind_a"] {
+        assert!(features.contains(&name), "{name} is not among {features:?}");
+    }
+}
+
+#[test]
 fn a_bundle_predicts_where_there_is_nothing_else() {
     let place = Workplace::new();
     for (name, bytes) in FINISHED.files(format!("{LATEST}/model")) {
@@ -600,6 +708,11 @@ fn a_required_goal_that_is_missed_is_an_exit_code() {
         );
         assert_has(&run.stdout, &["tuned on 30 test rows", &format!("{cached} stages cached")]);
     }
+    // The stage alone leaves what was kept, and says the same.
+    let fit = place.run(&["stage", "fit", "p.yaml#tuned", "--output", "fitted"]);
+    assert_eq!((fit.code, fit.stdout.as_str()), (6, "fitted\n"), "{}", fit.stderr);
+    assert_has(&fit.stderr, &["error: goal missed: log_loss is 0."]);
+    assert!(place.path("fitted/manifest.json").exists());
     let place =
         Workplace::with(&FOUR_STEPS.replace("{ base: model }", &goal.replace("required: true", "required: false")));
     assert_has(&place.run(&["run", "p.yaml"]).stderr, &[" warning  tuned: goal missed: "]);

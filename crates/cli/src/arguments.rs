@@ -262,7 +262,7 @@ pub struct Evaluate {
 /// `retune show`.
 #[derive(Args, Debug)]
 pub struct Show {
-    /// A run's folder, or a pipeline's name for its latest run.
+    /// A run's folder, or a pipeline's name for its newest run, whatever came of it.
     pub run: PathBuf,
     /// Which part.
     #[arg(long, value_enum, default_value_t = Part::All)]

@@ -58,6 +58,10 @@ pub fn report(error: Error) -> Exit {
             output::error_text(&retune_spec::render(&diagnostics, &source_text, output::colours_on_stderr()));
             Exit::PipelineInvalid
         }
+        Error::NoData { source_text, diagnostics } => {
+            output::error_text(&retune_spec::render(&diagnostics, &source_text, output::colours_on_stderr()));
+            Exit::DataInvalid
+        }
         Error::Store(error) => {
             output::error(&error.to_string(), None);
             Exit::StageFailed

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use indexmap::IndexMap;
 use retune_protocol::Device;
 use retune_spec::{Document, StageKind};
-use retune_store::{Change, Digest, Store, StoreError, diff, key_of};
+use retune_store::{Change, Digest, StatCache, Store, StoreError, diff, key_of};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -21,8 +21,11 @@ const READ_VERSION: u32 = 2;
 /// Counts changes of what scoring computes.
 const EVALUATE_VERSION: u32 = 1;
 
-/// The libtorch that this version is built with; its kernels decide bits.
-const LIBTORCH: &str = "2.13.0";
+/// The libtorch that this version is built with, as the build script found it; its kernels decide bits.
+const LIBTORCH: &str = env!("RETUNE_LIBTORCH_VERSION");
+
+/// The LightGBM that this version is built with.
+const LIGHTGBM: &str = env!("RETUNE_LIGHTGBM_VERSION");
 
 /// What a finished node left, recorded under its key.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -78,6 +81,7 @@ pub struct Planner<'a> {
     /// What depends on what.
     pub graph: &'a Graph,
     store: &'a Store,
+    stat_cache: StatCache,
     source_digests: IndexMap<String, Vec<String>>,
     device: Device,
     threads: usize,
@@ -86,7 +90,7 @@ pub struct Planner<'a> {
 }
 
 impl<'a> Planner<'a> {
-    /// Hashes the source files (those that changed since they were last hashed).
+    /// Hashes the source files (those that changed since they were last hashed). Nothing is written.
     pub fn new(
         document: &'a Document,
         graph: &'a Graph,
@@ -95,16 +99,21 @@ impl<'a> Planner<'a> {
         device: Device,
         threads: usize,
     ) -> Result<Self, StoreError> {
-        let mut cache = store.stat_cache();
+        let mut stat_cache = store.stat_cache();
         let mut source_digests = IndexMap::new();
         for (set, files) in &inputs.files {
-            let digests = cache.digest_files(files)?;
+            let digests = stat_cache.digest_files(files)?;
             source_digests.insert(set.clone(), digests.iter().map(|file| file.blake3.to_string()).collect());
         }
-        // A cache that cannot be kept only costs time.
-        let _ = cache.save();
         let outcomes = vec![None; graph.nodes.len()];
-        Ok(Self { document, graph, store, source_digests, device, threads, forced: HashSet::new(), outcomes })
+        let forced = HashSet::new();
+        Ok(Self { document, graph, store, stat_cache, source_digests, device, threads, forced, outcomes })
+    }
+
+    /// Keeps the digests of the source files in the store.
+    pub fn remember_digests(&mut self) {
+        // A cache that cannot be kept only costs time.
+        let _ = self.stat_cache.save();
     }
 
     /// Nodes that run whatever the store has.
@@ -198,6 +207,7 @@ impl<'a> Planner<'a> {
         });
         if kind.is_model() {
             fields["libtorch"] = json!(LIBTORCH);
+            fields["lightgbm"] = json!(LIGHTGBM);
             fields["device"] = json!(self.device.to_string());
             fields["threads"] = json!(self.threads);
         }
@@ -251,10 +261,8 @@ impl<'a> Planner<'a> {
             match self.store.object(digest) {
                 Ok(Some(_)) => {}
                 Ok(None) => return Ok(false),
-                Err(error) if error.is_damaged() => {
-                    self.store.discard(digest)?;
-                    return Ok(false);
-                }
+                // Publishing it again mends it; whoever only looks leaves it as it is.
+                Err(error) if error.is_damaged() => return Ok(false),
                 Err(error) => return Err(error),
             }
         }
@@ -275,4 +283,70 @@ fn data_without_paths(data: &retune_spec::Data) -> Value {
         }
     }
     value
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+
+    #[test]
+    fn the_set_up_fetches_the_libraries_that_keys_name() {
+        let releases = include_str!("../../../libraries.txt");
+        assert!(releases.contains(&format!("lightgbm {LIGHTGBM}\n")), "{LIGHTGBM}");
+        assert_eq!(LIBTORCH.split('.').filter(|part| part.parse::<u32>().is_ok()).count(), 3, "{LIBTORCH}");
+        for release in releases.lines() {
+            let (library, version) = release.split_once(' ').unwrap();
+            let (stem, folder) = (format!("{library}-"), format!("{library}-{version}"));
+            for (file, text) in [
+                ("justfile", include_str!("../../../justfile")),
+                ("fetch.py", include_str!("../../../scripts/fetch.py")),
+            ] {
+                let others: Vec<&str> = text
+                    .match_indices(&stem)
+                    .map(|(at, _)| &text[at..])
+                    .filter(|text| text[stem.len()..].starts_with(|c: char| c.is_ascii_digit()))
+                    .filter(|text| !text.starts_with(&folder))
+                    .filter_map(|text| text.lines().next())
+                    .collect();
+                assert!(text.contains(&folder) && others.is_empty(), "{file} and libraries.txt differ: {others:?}");
+            }
+        }
+    }
+
+    const PIPELINE: &str = "version: 1
+name: p
+data: { path: d.csv, target: y }
+stages:
+  - id: prepare
+    uses: preprocessing
+    with: { steps: [ impute: {} ] }
+  - id: model
+    uses: model-selection
+    with: { candidates: [ ridge: {} ] }
+  - id: tuned
+    uses: fine-tuning
+    with: { base: model }
+";
+
+    #[test]
+    fn keys_of_model_stages_name_both_libraries() {
+        let folder = tempfile::tempdir().unwrap();
+        let document = retune_spec::load(&retune_spec::Source::new("p.yaml".to_owned(), PIPELINE), &[]).unwrap();
+        let graph = Graph::of(&document.pipeline);
+        let store = Store::at(folder.path()).unwrap();
+        let mut planner = Planner::new(&document, &graph, &store, &Inputs::default(), Device::Cpu, 1).unwrap();
+        let objects = ["rows", "fitted"].map(|name| (name.to_owned(), Digest::of(name.as_bytes())));
+        for node in 0..graph.nodes.len() {
+            let fields = planner.fields(node).unwrap();
+            let versions = [&fields["libtorch"], &fields["lightgbm"]];
+            let expected = match graph.nodes[node].name.as_str() {
+                "model" | "tuned" => [LIBTORCH.into(), LIGHTGBM.into()],
+                _ => [Value::Null, Value::Null],
+            };
+            assert_eq!(versions, expected.each_ref(), "{}", graph.nodes[node].name);
+            let outcome = Outcome { objects: objects.clone().into_iter().collect(), result: Value::Null, seconds: 0.0 };
+            planner.finish(node, outcome);
+        }
+    }
 }

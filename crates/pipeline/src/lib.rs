@@ -21,4 +21,4 @@ pub use host::{Host, HostMessage, run_job};
 pub use keys::{Outcome, Planner, Reason, Status};
 pub use project::{Error, Inputs, Project};
 pub use run::{Choice, Interrupt, Options, RunResult, chosen_nodes, in_words, run, threads_of};
-pub use run_folder::{RunFolder, RunSummary, StageSummary};
+pub use run_folder::{RunFolder, RunSummary, StageSummary, newest_run};

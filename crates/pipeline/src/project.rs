@@ -25,6 +25,14 @@ pub enum Error {
         /// Every mistake.
         diagnostics: Vec<Diagnostic>,
     },
+    /// The pipeline file is sound, but data files that it names are not there; shown with its text.
+    #[error("data files are missing")]
+    NoData {
+        /// The file.
+        source_text: Box<Source>,
+        /// Every file that is missing.
+        diagnostics: Vec<Diagnostic>,
+    },
     /// The store cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -65,6 +73,11 @@ impl Project {
         Store::open(&self.store)
     }
 
+    /// The store, to look at: nothing is made or written.
+    pub fn look_at_store(&self) -> Result<Store, StoreError> {
+        Store::at(&self.store)
+    }
+
     /// Reads and checks a pipeline file: the language first, then the columns, from headers only.
     pub fn load(&self, path: &Path, overrides: &[(String, String)]) -> Result<(Document, Inputs), Error> {
         let source = Source::read(path).map_err(|diagnostic| Error::Invalid {
@@ -81,7 +94,10 @@ impl Project {
             Err(diagnostics) => return Err(Error::Invalid { source_text: Box::new(source), diagnostics }),
         };
         let invalid = |diagnostics| Error::Invalid { source_text: Box::new(source.clone()), diagnostics };
-        let inputs = Inputs::find(&self.folder, &document).map_err(invalid)?;
+        let inputs = Inputs::find(&self.folder, &document).map_err(|mistakes| match mistakes {
+            Mistakes::OfPipeline(diagnostics) => invalid(diagnostics),
+            Mistakes::OfData(diagnostics) => Error::NoData { source_text: Box::new(source.clone()), diagnostics },
+        })?;
         let columns = inputs.columns(&document.pipeline.data)?;
         let diagnostics = retune_spec::check_columns(&document, &columns);
         if diagnostics.is_empty() { Ok((document, inputs)) } else { Err(invalid(diagnostics)) }
@@ -95,11 +111,28 @@ pub struct Inputs {
     pub files: IndexMap<String, Vec<PathBuf>>,
 }
 
+/// Whose fault it is that files cannot be found. Where both are at fault, all mistakes are the pipeline's.
+enum Mistakes {
+    /// What the pipeline says cannot be meant.
+    OfPipeline(Vec<Diagnostic>),
+    /// What it names is not there.
+    OfData(Vec<Diagnostic>),
+}
+
+/// Why a pattern gives no files.
+enum Unfound {
+    /// It cannot be meant.
+    NoPattern(String),
+    /// What it names is not there.
+    NoFile(String),
+}
+
 impl Inputs {
-    fn find(folder: &Path, document: &Document) -> Result<Self, Vec<Diagnostic>> {
+    fn find(folder: &Path, document: &Document) -> Result<Self, Mistakes> {
         let data = &document.pipeline.data;
         let mut files = IndexMap::new();
         let mut diagnostics = Vec::new();
+        let mut of_pipeline = false;
         let named = [
             (ALL, "path", &data.path),
             ("train", "train", &data.train),
@@ -114,15 +147,22 @@ impl Inputs {
                 Ok(found) => {
                     files.insert(set, found);
                 }
-                Err(message) => {
+                Err(unfound) => {
+                    of_pipeline |= matches!(unfound, Unfound::NoPattern(_));
+                    let (Unfound::NoPattern(message) | Unfound::NoFile(message)) = unfound;
                     diagnostics.push(Diagnostic::error(message).at(document.span_of(&format!("/data/{key}"))));
                 }
             }
         }
         if let Some(message) = in_two_sets(&files) {
+            of_pipeline = true;
             diagnostics.push(Diagnostic::error(message).at(document.span_of("/data")));
         }
-        if diagnostics.is_empty() { Ok(Self { files }) } else { Err(diagnostics) }
+        match (diagnostics.is_empty(), of_pipeline) {
+            (true, _) => Ok(Self { files }),
+            (false, true) => Err(Mistakes::OfPipeline(diagnostics)),
+            (false, false) => Err(Mistakes::OfData(diagnostics)),
+        }
     }
 
     /// The columns of the first file.
@@ -134,26 +174,29 @@ impl Inputs {
     }
 }
 
-fn expand(folder: &Path, patterns: &OneOrMany<String>) -> Result<Vec<PathBuf>, String> {
+fn expand(folder: &Path, patterns: &OneOrMany<String>) -> Result<Vec<PathBuf>, Unfound> {
     let mut files = Vec::new();
     for pattern in patterns.as_slice() {
         if retune_spec::columns::is_glob(pattern) && !folder.join(pattern).exists() {
             let found = matches(folder, pattern)?;
             if found.is_empty() {
-                return Err(format!("no file matches `{pattern}`"));
+                return Err(Unfound::NoFile(format!("no file matches `{pattern}`")));
             }
             files.extend(found);
         } else {
             let path = folder.join(pattern);
             match std::fs::metadata(&path) {
                 Ok(metadata) if metadata.is_dir() => {
-                    return Err(format!(
+                    return Err(Unfound::NoFile(format!(
                         "`{pattern}` is a folder; name a file, or a pattern such as `{}/*.csv`",
                         pattern.trim_end_matches('/')
-                    ));
+                    )));
                 }
                 Ok(_) => files.push(path),
-                Err(_) => return Err(format!("no file `{pattern}`; relative paths start at {}", folder.display())),
+                Err(_) => {
+                    let message = format!("no file `{pattern}`; relative paths start at {}", folder.display());
+                    return Err(Unfound::NoFile(message));
+                }
             }
         }
     }
@@ -178,9 +221,12 @@ fn in_two_sets(files: &IndexMap<String, Vec<PathBuf>>) -> Option<String> {
 }
 
 /// The files that a pattern matches, sorted.
-fn matches(folder: &Path, pattern: &str) -> Result<Vec<PathBuf>, String> {
+fn matches(folder: &Path, pattern: &str) -> Result<Vec<PathBuf>, Unfound> {
     let rooted = format!("{}/{pattern}", glob::Pattern::escape(&folder.display().to_string()));
     let rooted = if Path::new(pattern).is_absolute() { pattern } else { &rooted };
-    let found = glob::glob(rooted).map_err(|error| format!("`{pattern}` is not a pattern: {error}"))?;
+    let no_pattern = |error| Unfound::NoPattern(format!("`{pattern}` is not a pattern: {error}"));
+    // By itself first, so that places in the error count from its own beginning.
+    glob::Pattern::new(pattern).map_err(no_pattern)?;
+    let found = glob::glob(rooted).map_err(no_pattern)?;
     Ok(found.filter_map(Result::ok).filter(|path| path.is_file()).collect())
 }

@@ -124,6 +124,7 @@ pub fn run(
     let mut planner = Planner::new(document, &graph, &store, inputs, options.device, threads)?;
     let (nodes, forced) = chosen_nodes(&graph, &options.choice, options.force)?;
     planner.force(forced);
+    planner.remember_digests();
     let folder = RunFolder::create(&project.runs, &document.pipeline.name)?;
     let (sender, receiver) = channel();
     let mut scheduler = Scheduler {
@@ -470,8 +471,12 @@ impl Scheduler<'_> {
         let seconds = begun.elapsed().as_secs_f64();
         let order = |name: &str| self.planner.graph.nodes.iter().position(|node| node.name == name);
         self.stages.sort_by_key(|stage| order(&stage.name));
+        let is_whole = self.stages.len() == self.planner.graph.nodes.len();
         let summary =
             self.folder.finish(self.store, &self.planner, std::mem::take(&mut self.stages), status, seconds)?;
+        if is_whole && status == "done" {
+            self.folder.point_latest()?;
+        }
         self.tell(Event::RunFinished { status, seconds })?;
         Ok(RunResult { folder: self.folder.path().to_owned(), summary, failures: self.failures, signal })
     }

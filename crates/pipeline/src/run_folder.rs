@@ -84,7 +84,7 @@ impl RunFolder {
         Ok(self.journal.append(&json!({ "time": jiff::Timestamp::now().to_string(), "what": event }))?)
     }
 
-    /// Writes the results that there are, and points `latest` at the folder.
+    /// Writes the results that there are.
     pub fn finish(
         &mut self,
         store: &Store,
@@ -100,7 +100,6 @@ impl RunFolder {
         let summary =
             RunSummary { pipeline: self.pipeline.clone(), status: status.to_owned(), seconds, stages, metrics };
         self.write_json("run.json", &summary)?;
-        self.point_latest()?;
         Ok(summary)
     }
 
@@ -185,7 +184,9 @@ impl RunFolder {
         self.write(name, &bytes)
     }
 
-    fn point_latest(&self) -> Result<(), Error> {
+    /// Points `latest` at the folder. For whole runs that ended well: what predicts with `latest/model` goes on while somebody tries a part of the pipeline, or
+    /// fails, as a program built before stays where a later build fails.
+    pub fn point_latest(&self) -> Result<(), Error> {
         let (Some(parent), Some(name)) = (self.path.parent(), self.path.file_name()) else { return Ok(()) };
         let (temporary, latest) = (parent.join(format!(".latest-{}", std::process::id())), parent.join("latest"));
         let cannot = |error: std::io::Error| retune_store::StoreError::write(&latest, None, error);
@@ -194,6 +195,18 @@ impl RunFolder {
         fs::rename(&temporary, &latest).map_err(cannot)?;
         Ok(())
     }
+}
+
+/// The newest run in a pipeline's folder that came to its end, whatever came of it.
+pub fn newest_run(runs: &Path) -> Option<PathBuf> {
+    // `TIME`, and `TIME-2`, `TIME-3` ... of those that began in the same second.
+    let order = |path: &PathBuf| {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let (time, number) = name.split_once('-').unwrap_or((name, "1"));
+        (time.to_owned(), number.parse::<u64>().unwrap_or_default())
+    };
+    let folders = fs::read_dir(runs).ok()?.filter_map(Result::ok).map(|entry| entry.path());
+    folders.filter(|path| !path.is_symlink() && path.join("run.json").exists()).max_by_key(order)
 }
 
 /// What the guard of the last fine-tuning decided; null where there was none.

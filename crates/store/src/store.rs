@@ -28,6 +28,12 @@ impl Store {
         Ok(Self { root })
     }
 
+    /// The store at a folder, to look at: nothing is made, and where there is no folder, the store is empty.
+    pub fn at(root: &Path) -> Result<Self, StoreError> {
+        let root = std::path::absolute(root).map_err(|cause| StoreError::read(root, cause))?;
+        Ok(Self { root })
+    }
+
     /// Its folder.
     pub fn root(&self) -> &Path {
         &self.root
@@ -390,6 +396,19 @@ mod tests {
                 )
             );
         }
+    }
+
+    #[test]
+    fn looking_makes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("store");
+        let (store, key) = (Store::at(&root).unwrap(), key_of(&json!(1)));
+        assert_eq!(store.lookup::<u32>(&key).unwrap(), None);
+        assert_eq!(store.last_stage("pipeline", "stage").unwrap(), None);
+        assert!(store.object(&key).unwrap().is_none() && !store.has_work(&key));
+        assert_eq!((store.sweep_tmp(), entries(dir.path().to_owned())), (0, 0));
+        Store::open(&root).unwrap().record(&key, &7).unwrap();
+        assert_eq!(store.lookup::<u32>(&key).unwrap(), Some(7));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::progress::duration;
 pub fn plan(arguments: &Plan) -> Outcome {
     let project = Project::here(None)?;
     let (document, inputs) = project.load(&arguments.pipeline.pipeline, &arguments.pipeline.set)?;
-    let store = project.open_store()?;
+    let store = project.look_at_store()?;
     let graph = Graph::of(&document.pipeline);
     let device = device_of(&arguments.choice.device)?;
     let mut planner = Planner::new(&document, &graph, &store, &inputs, device, threads_of(&document))?;
@@ -43,7 +43,7 @@ pub fn plan(arguments: &Plan) -> Outcome {
 pub fn why(arguments: &Why) -> Outcome {
     let project = Project::here(None)?;
     let (document, inputs) = project.load(&arguments.pipeline.pipeline, &arguments.pipeline.set)?;
-    let store = project.open_store()?;
+    let store = project.look_at_store()?;
     let graph = Graph::of(&document.pipeline);
     let device = device_of(&arguments.device)?;
     let mut planner = Planner::new(&document, &graph, &store, &inputs, device, threads_of(&document))?;

@@ -38,6 +38,9 @@ pub fn run(arguments: Run) -> Outcome {
         duration(result.summary.seconds),
         result.summary.stages.len()
     ));
+    if result.signal.is_some() {
+        output::note("stopped; `retune run` goes on from here");
+    }
     Ok(exit_of_run(&result))
 }
 
@@ -72,9 +75,9 @@ pub fn interrupt() -> Result<Interrupt, Error> {
     Ok(interrupt)
 }
 
-fn exit_of_run(result: &RunResult) -> Exit {
+/// How a run ends the program; says what it missed although the pipeline requires it.
+pub fn exit_of_run(result: &RunResult) -> Exit {
     if let Some(signal) = result.signal {
-        output::note("stopped; `retune run` goes on from here");
         return Exit::Interrupted(signal);
     }
     let worst =

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use retune_pipeline::{Error, Project, RunSummary};
+use retune_pipeline::{Error, Project, RunSummary, newest_run};
 use retune_protocol::Failure;
 use serde_json::Value;
 
@@ -51,12 +51,11 @@ pub fn show(arguments: &Show) -> Outcome {
     Ok(Exit::Done)
 }
 
-/// A run's folder: the path itself, or the latest run of a pipeline of that name.
+/// A run's folder: the path itself, or the newest run of a pipeline of that name, whatever came of it.
 fn folder_of(path: &Path) -> Result<PathBuf, Error> {
     let runs = Project::here(None)?.runs;
-    let candidates = [path.to_owned(), path.join("latest"), runs.join(path).join("latest")];
-    let found = candidates.into_iter().find(|candidate| candidate.join("run.json").exists());
-    found.ok_or_else(|| {
+    let itself = path.join("run.json").exists().then(|| path.to_owned());
+    itself.or_else(|| newest_run(path)).or_else(|| newest_run(&runs.join(path))).ok_or_else(|| {
         Failure::data(format!("no run at {}", path.display()))
             .help("name a run's folder, such as `runs/NAME/latest`, or a pipeline's name")
             .into()

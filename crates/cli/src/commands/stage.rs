@@ -9,9 +9,10 @@ use serde_json::{Value, json};
 
 use crate::Outcome;
 use crate::arguments::{ProgressStyle, Stage, StageFit};
+use crate::commands::device_of;
 use crate::commands::predict::{absolute, apply};
-use crate::commands::{device_of, run::interrupt};
-use crate::exit::{Exit, exit_of};
+use crate::commands::run::{exit_of_run, interrupt};
+use crate::exit::Exit;
 use crate::output::{self, STRONG};
 use crate::progress::listener;
 
@@ -76,18 +77,17 @@ fn fit_stage(arguments: &StageFit) -> Outcome {
     };
     let mut listener = listener(ProgressStyle::Auto);
     let result = retune_pipeline::run(&project, &document, &inputs, &options, listener.as_mut())?;
-    if let Some(signal) = result.signal {
-        return Ok(Exit::Interrupted(signal));
-    }
-    if let Some((_, failure)) = result.failures.first() {
-        return Ok(exit_of(failure));
+    let exit = exit_of_run(&result);
+    // A tuned model that was refused leaves the base, which is something fitted.
+    if !matches!(exit, Exit::Done | Exit::GoalMissed) {
+        return Ok(exit);
     }
     let fitted =
         result.summary.stages.iter().find(|stage| stage.name == id).and_then(|stage| stage.outcome.object("fitted"));
     let fitted = fitted.ok_or_else(|| Failure::failed(format!("stage `{id}` left nothing fitted")))?;
     write_fitted(&project.open_store()?, fitted, &arguments.output)?;
     output::line(&arguments.output.display().to_string());
-    Ok(Exit::Done)
+    Ok(exit)
 }
 
 /// A pipeline of one stage, whose text is the user's `--with` file.
