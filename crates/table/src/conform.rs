@@ -53,7 +53,7 @@ pub fn conform(frame: &DataFrame, input: &Columns, target: TargetPolicy) -> Resu
     Ok(Conformed { table: Table::new(DataFrame::new(frame.height(), columns)?, schema)?, extra })
 }
 
-fn check_missing(frame: &DataFrame, input: &Columns, target: TargetPolicy) -> Result<(), TableError> {
+pub(crate) fn check_missing(frame: &DataFrame, input: &Columns, target: TargetPolicy) -> Result<(), TableError> {
     let names = frame.get_column_names().into_iter().map(|name| name.as_str());
     let names: Vec<&str> = names.filter(|name| *name != Columns::ROW).collect();
     let needed = |field: &&Field| match field.role {
@@ -82,7 +82,7 @@ fn check_missing(frame: &DataFrame, input: &Columns, target: TargetPolicy) -> Re
     })
 }
 
-fn bind(column: &Column, field: &Field, input: &Columns, frame: &DataFrame) -> Result<Column, TableError> {
+pub(crate) fn bind(column: &Column, field: &Field, input: &Columns, frame: &DataFrame) -> Result<Column, TableError> {
     match (field.role, &input.task) {
         (Role::RowNumber, _) => Ok(column.cast(&DataType::UInt32)?),
         (Role::Feature, _) => {

@@ -1,54 +1,121 @@
 //! CSV, read strictly (RFC 4180): what other readers guess at or swallow is an error with its line.
 //!
 //! Two passes over memory-mapped bytes, each in parallel over chunks that begin with a record. The first checks the structure and learns what
-//! each column holds, over all rows of all files; the second builds the columns. Neither result depends on how the bytes were cut.
+//! each column holds, over all rows of all files; the second builds the columns of one chunk, as often as it is asked for. Neither result depends on
+//! how the bytes were cut.
 
 use memchr::{memchr, memchr_iter};
 use polars::prelude::*;
 use rayon::prelude::*;
 
 use crate::TableError;
+use crate::bytes::Bytes;
 use crate::dates::{parse_date, parse_datetime};
-use crate::grammar::{Chunk, Cursor, DIGIT, Field, Grammar, OTHER, POINT, check_utf8, chunks};
+use crate::files::{Chunks, ReadOptions};
+use crate::grammar::{Chunk, Cursor, Cut, DIGIT, Fault, Field, Grammar, OTHER, POINT, What, check_utf8, cut};
 
-/// How fields are divided and read.
-pub(crate) struct Dialect<'a> {
-    pub separator: u8,
-    pub null_values: &'a [String],
-    /// Columns that stay text whatever they look like.
-    pub text: &'a [String],
+/// Files of the same columns whose structure is sound and of whose columns is known what they hold.
+pub(crate) struct CsvFiles {
+    files: Vec<Scanned>,
+    grammar: Grammar,
+    null_values: Vec<String>,
+    storage: Vec<Storage>,
+    /// The file and the cut of each chunk.
+    chunks: Vec<(usize, usize)>,
 }
 
-/// Reads files of the same columns, one after the other. Each has a name for messages.
-pub(crate) fn read_csv(files: &[(String, &[u8])], dialect: &Dialect) -> Result<DataFrame, TableError> {
-    let scanned =
-        files.iter().map(|(name, bytes)| Scanned::new(name, bytes, dialect)).collect::<Result<Vec<_>, _>>()?;
-    let Some(first) = scanned.first() else { return Err(TableError::new("no file to read")) };
-    let mut facts = first.facts.clone();
-    let mut orders = vec![(0..facts.len()).collect::<Vec<_>>()];
-    for file in &scanned[1..] {
-        let order = first.order_of(file)?;
-        for (fact, &at) in facts.iter_mut().zip(&order) {
-            *fact |= file.facts[at];
+/// A file whose structure is sound.
+struct Scanned {
+    file: String,
+    bytes: Bytes,
+    names: Vec<String>,
+    cuts: Vec<Cut>,
+    /// The records of each cut.
+    records: Vec<usize>,
+    facts: Vec<u8>,
+    /// Where each of its columns is in the first file.
+    places: Vec<usize>,
+}
+
+impl CsvFiles {
+    /// Looks at all records. Each file has a name for messages.
+    pub fn open(files: Vec<(String, Bytes)>, options: &ReadOptions) -> Result<Self, TableError> {
+        let grammar = Grammar::new(options.separator);
+        let scanned = files.into_iter().map(|(name, bytes)| Scanned::new(name, bytes, options, &grammar));
+        let mut files = scanned.collect::<Result<Vec<_>, _>>()?;
+        let Some((first, others)) = files.split_first_mut() else { return Err(TableError::new("no file to read")) };
+        let mut facts = first.facts.clone();
+        for other in others {
+            same_columns((&first.file, &first.names), (&other.file, &other.names))?;
+            let place = |name: &String| first.names.iter().position(|first| first == name);
+            other.places = other.names.iter().filter_map(place).collect();
+            other.places.iter().zip(&other.facts).for_each(|(&place, seen)| facts[place] |= seen);
         }
-        orders.push(order);
+        let kept = |(name, fact): (&String, &u8)| {
+            if options.text.contains(name) { Storage::Text } else { Storage::of(*fact) }
+        };
+        let storage = first.names.iter().zip(&facts).map(kept).collect();
+        let chunks =
+            files.iter().enumerate().flat_map(|(file, scanned)| (0..scanned.cuts.len()).map(move |cut| (file, cut)));
+        let chunks = chunks.collect();
+        Ok(Self { files, grammar, null_values: options.null_values.clone(), storage, chunks })
     }
-    let kept =
-        |(name, fact): (&String, &u8)| if dialect.text.contains(name) { Storage::Text } else { Storage::of(*fact) };
-    let storage: Vec<Storage> = first.names.iter().zip(&facts).map(kept).collect();
-    let mut columns: Vec<Column> = Vec::new();
-    for (file, order) in scanned.iter().zip(&orders) {
-        let built = file.build(dialect, &storage, order)?;
-        if columns.is_empty() {
-            columns = built;
-        } else {
-            for (column, more) in columns.iter_mut().zip(&built) {
-                column.append(more)?;
-            }
+
+    fn names(&self) -> &[String] {
+        &self.files[0].names
+    }
+
+    /// The builders of the columns, in the order of the first file; `None` for those that are not wanted.
+    fn builders(&self, columns: Option<&[String]>, capacity: usize) -> Vec<Option<Builder>> {
+        let builder = |(name, &storage): (&String, &Storage)| {
+            let wanted = columns.is_none_or(|columns| columns.contains(name));
+            wanted.then(|| Builder::new(name, storage, capacity))
+        };
+        self.names().iter().zip(&self.storage).map(builder).collect()
+    }
+}
+
+impl Chunks for CsvFiles {
+    fn head(&self) -> Result<DataFrame, TableError> {
+        finish(0, self.builders(None, 0))
+    }
+
+    fn n_chunks(&self) -> usize {
+        self.chunks.len()
+    }
+
+    fn n_rows(&self, chunk: usize) -> usize {
+        let (file, cut) = self.chunks[chunk];
+        self.files[file].records[cut]
+    }
+
+    fn read(&self, chunk: usize, columns: Option<&[String]>) -> Result<DataFrame, TableError> {
+        let (file, cut) = self.chunks[chunk];
+        let file = &self.files[file];
+        let height = file.records[cut];
+        let mut builders = self.builders(columns, height);
+        let cut = &file.cuts[cut];
+        let walked =
+            cut.of(file.bytes.as_slice()).records(&self.grammar, file.names.len(), |column, field| match &mut builders
+                [file.places[column]]
+            {
+                Some(builder) if field.is_null(&self.null_values) => builder.push(None),
+                Some(builder) => builder.push(Some(field)),
+                None => true,
+            });
+        let records = walked.map_err(|fault| fault.error(&file.file, &file.names))?;
+        file.bytes.release(cut.range.clone());
+        if records != height {
+            let fault = Fault { line: cut.line, column: 0, what: What::Changed };
+            return Err(fault.error(&file.file, &file.names));
         }
+        finish(height, builders)
     }
-    let columns: Vec<Column> = columns.into_par_iter().map(|column| column.rechunk()).collect();
-    Ok(DataFrame::new_infer_height(columns)?)
+}
+
+fn finish(height: usize, builders: Vec<Option<Builder>>) -> Result<DataFrame, TableError> {
+    let columns = builders.into_iter().flatten().map(|builder| builder.finish().into_column()).collect();
+    Ok(DataFrame::new(height, columns)?)
 }
 
 // What the fields of a column have been seen to be.
@@ -91,76 +158,39 @@ impl Storage {
     }
 }
 
-/// A file whose structure is sound.
-struct Scanned<'a> {
-    file: &'a str,
-    names: Vec<String>,
-    chunks: Vec<Chunk<'a>>,
-    facts: Vec<u8>,
-}
-
-impl<'a> Scanned<'a> {
-    fn new(file: &'a str, bytes: &'a [u8], dialect: &Dialect) -> Result<Self, TableError> {
-        let bytes = text_of(file, bytes)?;
-        let grammar = Grammar::new(dialect.separator);
-        let mut cursor = Cursor { bytes, at: 0, line: 1 };
-        let names = header(file, &mut cursor, &grammar)?;
-        let chunks = chunks(&bytes[cursor.at..], cursor.line);
-        let scan = |chunk: &Chunk| {
-            check_utf8(chunk).map_err(|fault| fault.error(file, &names))?;
+impl Scanned {
+    fn new(file: String, bytes: Bytes, options: &ReadOptions, grammar: &Grammar) -> Result<Self, TableError> {
+        let text = text_of(&file, bytes.as_slice())?;
+        let begin = bytes.as_slice().len() - text.len();
+        let mut cursor = Cursor { bytes: text, at: 0, line: 1 };
+        let names = header(&file, &mut cursor, grammar)?;
+        let cuts = cut(&bytes, begin + cursor.at, cursor.line, options.chunk_bytes);
+        let scan = |cut: &Cut| {
+            let chunk = cut.of(bytes.as_slice());
+            check_utf8(&chunk).map_err(|fault| fault.error(&file, &names))?;
             let mut facts = vec![0; names.len()];
-            let records = chunk.records(&grammar, names.len(), |column, field| {
+            let records = chunk.records(grammar, names.len(), |column, field| {
                 if facts[column] & TEXT == 0 {
-                    facts[column] |= field.facts(dialect.null_values);
+                    facts[column] |= field.facts(&options.null_values);
                 }
                 true
             });
-            records.map(|records| (records, facts)).map_err(|fault| fault.error(file, &names))
+            bytes.release(cut.range.clone());
+            records.map(|records| (records, facts)).map_err(|fault| fault.error(&file, &names))
         };
-        let scans: Vec<_> = chunks.par_iter().map(scan).collect();
-        let (mut records, mut facts) = (0, vec![0; names.len()]);
+        let scans: Vec<_> = cuts.par_iter().map(scan).collect();
+        let (mut records, mut facts) = (Vec::with_capacity(cuts.len()), vec![0; names.len()]);
         // The first fault of the file: later chunks may be cut wrongly because of it.
         for scan in scans {
             let (more, seen) = scan?;
-            records += more;
+            records.push(more);
             facts.iter_mut().zip(seen).for_each(|(fact, seen)| *fact |= seen);
         }
-        if records == 0 {
+        if records.iter().sum::<usize>() == 0 {
             return Err(TableError::new(format!("{file} has a header and no rows")));
         }
-        Ok(Self { file, names, chunks, facts })
-    }
-
-    /// Where `other` has each of this file's columns.
-    fn order_of(&self, other: &Self) -> Result<Vec<usize>, TableError> {
-        same_columns((self.file, &self.names), (other.file, &other.names))?;
-        Ok(self.names.iter().filter_map(|name| other.names.iter().position(|other| other == name)).collect())
-    }
-
-    /// The columns in the order of the first file; `order` says where this one has them.
-    fn build(&self, dialect: &Dialect, storage: &[Storage], order: &[usize]) -> Result<Vec<Column>, TableError> {
-        let grammar = Grammar::new(dialect.separator);
-        let mut place = vec![0; order.len()];
-        order.iter().enumerate().for_each(|(at, &column)| place[column] = at);
-        let build = |chunk: &Chunk| {
-            let mut builders: Vec<Builder> =
-                self.names.iter().zip(&place).map(|(name, &at)| Builder::new(name, storage[at])).collect();
-            let walked = chunk.records(&grammar, builders.len(), |column, field| {
-                let missing = field.is_null(dialect.null_values);
-                builders[column].push(if missing { None } else { Some(field) })
-            });
-            walked.map_err(|fault| fault.error(self.file, &self.names))?;
-            Ok(builders.into_iter().map(Builder::finish).collect())
-        };
-        let parts = self.chunks.par_iter().map(build).collect::<Result<Vec<Vec<Series>>, TableError>>()?;
-        let mut parts = parts.into_iter();
-        let mut columns = parts.next().unwrap_or_default();
-        for part in parts {
-            for (column, more) in columns.iter_mut().zip(&part) {
-                column.append(more)?;
-            }
-        }
-        Ok(order.iter().map(|&at| columns[at].clone().into_column()).collect())
+        let places = (0..names.len()).collect();
+        Ok(Self { file, bytes, names, cuts, records, facts, places })
     }
 }
 
@@ -282,15 +312,15 @@ enum Builder {
 }
 
 impl Builder {
-    fn new(name: &str, storage: Storage) -> Self {
+    fn new(name: &str, storage: Storage, capacity: usize) -> Self {
         let name: PlSmallStr = name.into();
         match storage {
-            Storage::Integer => Self::Integer(PrimitiveChunkedBuilder::new(name, 0)),
-            Storage::Float => Self::Float(PrimitiveChunkedBuilder::new(name, 0)),
-            Storage::Boolean => Self::Boolean(BooleanChunkedBuilder::new(name, 0)),
-            Storage::Date => Self::Date(PrimitiveChunkedBuilder::new(name, 0)),
-            Storage::Datetime => Self::Datetime(PrimitiveChunkedBuilder::new(name, 0)),
-            Storage::Text => Self::Text(StringChunkedBuilder::new(name, 0)),
+            Storage::Integer => Self::Integer(PrimitiveChunkedBuilder::new(name, capacity)),
+            Storage::Float => Self::Float(PrimitiveChunkedBuilder::new(name, capacity)),
+            Storage::Boolean => Self::Boolean(BooleanChunkedBuilder::new(name, capacity)),
+            Storage::Date => Self::Date(PrimitiveChunkedBuilder::new(name, capacity)),
+            Storage::Datetime => Self::Datetime(PrimitiveChunkedBuilder::new(name, capacity)),
+            Storage::Text => Self::Text(StringChunkedBuilder::new(name, capacity)),
         }
     }
 

@@ -1,11 +1,13 @@
 //! The grammar of CSV files: records, fields and what breaks them.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use memchr::{memchr, memchr_iter, memchr2_iter};
 use rayon::prelude::*;
 
 use crate::TableError;
+use crate::bytes::Bytes;
 
 /// What breaks the structure of a file.
 pub(crate) struct Fault {
@@ -95,27 +97,47 @@ impl<'a> Chunk<'a> {
     }
 }
 
-/// Cuts after line ends that are outside of quotes. In a sound file the number of quotes before a byte says whether it is inside; in another the
-/// first fault lies in a chunk that was cut rightly.
-pub(crate) fn chunks(body: &[u8], first_line: u64) -> Vec<Chunk<'_>> {
-    const SIZE: usize = 4 << 20;
-    let count = |block: &[u8]| (memchr_iter(b'"', block).count() % 2 == 1, memchr_iter(b'\n', block).count() as u64);
-    let counts: Vec<(bool, u64)> = body.par_chunks(SIZE).map(count).collect();
+/// Where a file is cut into chunks that begin with a record.
+pub(crate) struct Cut {
+    pub range: Range<usize>,
+    /// The line of the first byte, counted from 1.
+    pub line: u64,
+}
+
+impl Cut {
+    pub fn of<'a>(&self, bytes: &'a [u8]) -> Chunk<'a> {
+        Chunk { bytes: &bytes[self.range.clone()], line: self.line }
+    }
+}
+
+/// Cuts what follows `start` into chunks of about `size` bytes, after line ends that are outside of quotes. In a sound file the number of quotes before a
+/// byte says whether it is inside; in another the first fault lies in a chunk that was cut rightly.
+pub(crate) fn cut(bytes: &Bytes, start: usize, first_line: u64, size: usize) -> Vec<Cut> {
+    let (body, size) = (&bytes.as_slice()[start..], size.max(1));
+    let count = |(index, block): (usize, &[u8])| {
+        let odd = memchr_iter(b'"', block).count() % 2 == 1;
+        let lines = memchr_iter(b'\n', block).count() as u64;
+        bytes.release(start + index * size..start + index * size + block.len());
+        (odd, lines)
+    };
+    let counts: Vec<(bool, u64)> = body.par_chunks(size).enumerate().map(count).collect();
     let mut starts = vec![(0, first_line)];
     let (mut inside, mut line) = (false, first_line);
     for (block, (odd, lines)) in counts.into_iter().enumerate() {
-        let at = block * SIZE;
+        let at = block * size;
         if block > 0
             && let Some((start, lines)) = next_record(&body[at..], inside)
             && starts.last().is_none_or(|&(last, _)| at + start > last)
+            && at + start < body.len()
         {
             starts.push((at + start, line + lines));
         }
+        bytes.release(start + at..start + at + 1);
         inside ^= odd;
         line += lines;
     }
     let ends = starts.iter().skip(1).map(|&(start, _)| start).chain([body.len()]);
-    starts.iter().zip(ends).map(|(&(start, line), end)| Chunk { bytes: &body[start..end], line }).collect()
+    starts.iter().zip(ends).map(|(&(begin, line), end)| Cut { range: start + begin..start + end, line }).collect()
 }
 
 /// The offset after the first line end outside of quotes, and the number of line ends up to there.

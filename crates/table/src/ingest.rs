@@ -33,6 +33,11 @@ pub fn ingest(frame: &DataFrame, data: &Data) -> Result<(Table, IngestReport), T
     let names: Vec<&str> = frame.get_column_names().into_iter().map(|name| name.as_str()).collect();
     refuse_row_name(frame)?;
     check_names(&names, data)?;
+    settle_all(frame, data)
+}
+
+/// [`ingest`] for a frame whose names were checked; it may lack columns that are not looked at.
+pub(crate) fn settle_all(frame: &DataFrame, data: &Data) -> Result<(Table, IngestReport), TableError> {
     let mut report = IngestReport { rows_read: frame.height(), ..IngestReport::default() };
     let mut columns = vec![row_numbers(frame.height())];
     let mut fields = vec![row_field()];
@@ -106,7 +111,7 @@ pub(crate) fn row_numbers(height: usize) -> Column {
     UInt32Chunked::from_vec(Columns::ROW.into(), numbers).into_column()
 }
 
-fn refuse_row_name(frame: &DataFrame) -> Result<(), TableError> {
+pub(crate) fn refuse_row_name(frame: &DataFrame) -> Result<(), TableError> {
     match frame.column(Columns::ROW) {
         Err(_) => Ok(()),
         Ok(_) => Err(TableError::new(format!(
@@ -122,7 +127,7 @@ fn items(names: &Option<OneOrMany<String>>) -> &[String] {
 }
 
 /// The role that the pipeline gives to a column; `None` for one that is left out.
-fn role_of(name: &str, data: &Data) -> Option<Role> {
+pub(crate) fn role_of(name: &str, data: &Data) -> Option<Role> {
     let split = data.split.as_ref();
     let is = |declared: Option<&String>| declared.is_some_and(|declared| declared == name);
     if name == data.target {
@@ -146,7 +151,7 @@ fn role_of(name: &str, data: &Data) -> Option<Role> {
 }
 
 /// Every declared column must exist, and the target and the weight are nothing else.
-fn check_names(names: &[&str], data: &Data) -> Result<(), TableError> {
+pub(crate) fn check_names(names: &[&str], data: &Data) -> Result<(), TableError> {
     let split = data.split.as_ref();
     let by_split = split
         .map(|split| [("split.group", &split.group), ("split.time", &split.time), ("split.column", &split.column)]);
@@ -174,14 +179,18 @@ fn check_names(names: &[&str], data: &Data) -> Result<(), TableError> {
 
 fn note(column: &Column, report: &mut IngestReport) {
     if column.null_count() == column.len() {
-        report.notes.push(format!("column `{}` has no value in any row", column.name()));
+        report.notes.push(no_value(column.name()));
     } else if let Ok(values) = column.str() {
         report.notes.extend(nearly_numeric(values));
     }
 }
 
+pub(crate) fn no_value(name: &str) -> String {
+    format!("column `{name}` has no value in any row")
+}
+
 /// The rows that have a target, and how many were dropped.
-fn with_target(frame: DataFrame, data: &Data) -> Result<(DataFrame, usize), TableError> {
+pub(crate) fn with_target(frame: DataFrame, data: &Data) -> Result<(DataFrame, usize), TableError> {
     let target = frame.column(&data.target)?;
     let missing = target.null_count();
     if missing == 0 {
@@ -205,11 +214,11 @@ fn with_target(frame: DataFrame, data: &Data) -> Result<(DataFrame, usize), Tabl
     Ok((kept, missing))
 }
 
-fn no_target(name: &str, frame: &DataFrame) -> TableError {
+pub(crate) fn no_target(name: &str, frame: &DataFrame) -> TableError {
     TableError::no_column(name, frame.get_column_names().into_iter().map(|name| name.as_str())).within("data.target")
 }
 
-fn check_weights(frame: &DataFrame, name: &str) -> Result<(), TableError> {
+pub(crate) fn check_weights(frame: &DataFrame, name: &str) -> Result<(), TableError> {
     let column = frame.column(name)?;
     if !column.dtype().is_primitive_numeric() {
         return Err(TableError::new(format!("weight `{name}` is not numeric")));

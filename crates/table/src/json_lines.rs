@@ -1,44 +1,147 @@
 //! JSON lines: one object a line, whose keys are the columns.
 
 use indexmap::IndexMap;
-use memchr::memchr_iter;
+use memchr::{memchr, memchr_iter};
 use polars::prelude::*;
 use rayon::prelude::*;
 use serde_json::{Map, Value};
 
 use crate::TableError;
+use crate::bytes::Bytes;
 use crate::dates::{parse_date, parse_datetime};
+use crate::files::{Chunks, ReadOptions};
+use crate::grammar::{Chunk, Cut};
 
-/// Reads one file. A key that a line lacks is a missing value; a column of numbers and text is text.
-pub(crate) fn read_json_lines(file: &str, bytes: &[u8]) -> Result<DataFrame, TableError> {
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    let mut lines = Vec::new();
-    let mut start = 0;
-    for end in memchr_iter(b'\n', bytes).chain([bytes.len()]) {
-        lines.push(bytes[start..end].trim_ascii());
-        start = end + 1;
-    }
-    let numbered = lines.par_iter().enumerate().filter(|(_, line)| !line.is_empty());
-    let rows =
-        numbered.map(|(at, line)| parse(file, at + 1, line)).collect::<Vec<Result<Map<String, Value>, TableError>>>();
-    // The first mistake in the file, not the first one found.
-    let rows = rows.into_iter().collect::<Result<Vec<_>, _>>()?;
-    if rows.is_empty() {
-        return Err(TableError::new(format!("{file} is empty")));
-    }
-    let mut columns: IndexMap<String, Vec<Value>> = IndexMap::new();
-    let height = rows.len();
-    for (at, row) in rows.into_iter().enumerate() {
-        for (key, value) in row {
-            columns.entry(key).or_insert_with(|| vec![Value::Null; height])[at] = value;
-        }
-    }
-    let columns: Vec<Column> =
-        columns.iter().collect::<Vec<_>>().into_par_iter().map(|(name, values)| column(name, values)).collect();
-    Ok(DataFrame::new(height, columns)?)
+/// One file. A key that a line lacks is a missing value; a column of numbers and text is text.
+pub(crate) struct JsonLines {
+    file: String,
+    bytes: Bytes,
+    cuts: Vec<Cut>,
+    /// The objects of each cut.
+    records: Vec<usize>,
+    columns: IndexMap<String, Seen>,
 }
 
-fn parse(file: &str, line: usize, bytes: &[u8]) -> Result<Map<String, Value>, TableError> {
+/// What the values of a key have been seen to be.
+#[derive(Clone, Copy, Default)]
+struct Seen {
+    any: bool,
+    not_integer: bool,
+    not_number: bool,
+    not_boolean: bool,
+    not_date: bool,
+    not_datetime: bool,
+}
+
+impl Seen {
+    fn look(&mut self, value: &Value) {
+        if value.is_null() {
+            return;
+        }
+        self.any = true;
+        self.not_integer |= !value.is_i64();
+        self.not_number |= !value.is_number();
+        self.not_boolean |= !value.is_boolean();
+        self.not_date = self.not_date || date(value).is_none();
+        self.not_datetime = self.not_datetime || datetime(value).is_none();
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.any |= other.any;
+        self.not_integer |= other.not_integer;
+        self.not_number |= other.not_number;
+        self.not_boolean |= other.not_boolean;
+        self.not_date |= other.not_date;
+        self.not_datetime |= other.not_datetime;
+    }
+}
+
+impl JsonLines {
+    /// Looks at all lines.
+    pub fn open(file: String, bytes: Bytes, options: &ReadOptions) -> Result<Self, TableError> {
+        let begin = if bytes.as_slice().starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
+        let cuts = cut_lines(&bytes, begin, options.chunk_bytes);
+        let scan = |cut: &Cut| {
+            let mut seen: IndexMap<String, Seen> = IndexMap::new();
+            let mut records = 0;
+            for row in rows(&file, cut.of(bytes.as_slice())) {
+                records += 1;
+                for (key, value) in row? {
+                    seen.entry(key).or_default().look(&value);
+                }
+            }
+            bytes.release(cut.range.clone());
+            Ok((records, seen))
+        };
+        let scans: Vec<Result<_, TableError>> = cuts.par_iter().map(scan).collect();
+        let (mut records, mut columns) = (Vec::with_capacity(cuts.len()), IndexMap::<String, Seen>::new());
+        // The first mistake in the file, not the first one found.
+        for scan in scans {
+            let (more, seen) = scan?;
+            records.push(more);
+            seen.into_iter().for_each(|(key, seen)| columns.entry(key).or_default().merge(seen));
+        }
+        if records.iter().sum::<usize>() == 0 {
+            return Err(TableError::new(format!("{file} is empty")));
+        }
+        Ok(Self { file, bytes, cuts, records, columns })
+    }
+}
+
+impl Chunks for JsonLines {
+    fn head(&self) -> Result<DataFrame, TableError> {
+        Ok(DataFrame::new(0, self.columns.iter().map(|(name, &seen)| column(name, &[], seen)).collect())?)
+    }
+
+    fn n_chunks(&self) -> usize {
+        self.cuts.len()
+    }
+
+    fn n_rows(&self, chunk: usize) -> usize {
+        self.records[chunk]
+    }
+
+    fn read(&self, chunk: usize, columns: Option<&[String]>) -> Result<DataFrame, TableError> {
+        let (cut, height) = (&self.cuts[chunk], self.records[chunk]);
+        let wanted = |name: &&String| columns.is_none_or(|columns| columns.contains(name));
+        let mut values: IndexMap<&str, Vec<Value>> =
+            self.columns.keys().filter(wanted).map(|name| (name.as_str(), vec![Value::Null; height])).collect();
+        let changed = || TableError::new(format!("{} changed while it was read", self.file));
+        for (at, row) in rows(&self.file, cut.of(self.bytes.as_slice())).enumerate() {
+            for (key, value) in row? {
+                if let Some(values) = values.get_mut(key.as_str()) {
+                    *values.get_mut(at).ok_or_else(changed)? = value;
+                }
+            }
+        }
+        self.bytes.release(cut.range.clone());
+        let columns = values.iter().map(|(name, values)| column(name, values, self.columns[*name])).collect();
+        Ok(DataFrame::new(height, columns)?)
+    }
+}
+
+/// Cuts after line ends: JSON has none inside of strings.
+fn cut_lines(bytes: &Bytes, start: usize, size: usize) -> Vec<Cut> {
+    let body = bytes.as_slice();
+    let (mut cuts, mut begin, mut line) = (Vec::new(), start, 1);
+    while begin < body.len() {
+        let least = begin.saturating_add(size).min(body.len());
+        let end = memchr(b'\n', &body[least..]).map_or(body.len(), |length| least + length + 1);
+        cuts.push(Cut { range: begin..end, line });
+        line += memchr_iter(b'\n', &body[begin..end]).count() as u64;
+        bytes.release(begin..end);
+        begin = end;
+    }
+    cuts
+}
+
+/// The objects of a chunk, empty lines left out.
+fn rows<'a>(file: &'a str, chunk: Chunk<'a>) -> impl Iterator<Item = Result<Map<String, Value>, TableError>> + 'a {
+    let lines = chunk.bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).zip(chunk.line..);
+    lines.filter(|(line, _)| !line.is_empty()).map(move |(line, number)| parse(file, number, line))
+}
+
+fn parse(file: &str, line: u64, bytes: &[u8]) -> Result<Map<String, Value>, TableError> {
     let place = format!("{file}, line {line}");
     let value = serde_json::from_slice(bytes).map_err(|error| {
         let text = error.to_string();
@@ -57,23 +160,21 @@ fn parse(file: &str, line: usize, bytes: &[u8]) -> Result<Map<String, Value>, Ta
     }
 }
 
-fn column(name: &str, values: &[Value]) -> Column {
+fn column(name: &str, values: &[Value], seen: Seen) -> Column {
     let name: PlSmallStr = name.into();
-    let present = || values.iter().filter(|value| !value.is_null());
-    let all = |test: fn(&Value) -> bool| present().all(test);
-    if present().next().is_none() {
+    if !seen.any {
         StringChunked::full_null(name, values.len()).into_column()
-    } else if all(Value::is_i64) {
+    } else if !seen.not_integer {
         collect::<Int64Type>(name, values.iter().map(Value::as_i64)).into_column()
-    } else if all(Value::is_number) {
+    } else if !seen.not_number {
         collect::<Float64Type>(name, values.iter().map(Value::as_f64)).into_column()
-    } else if all(Value::is_boolean) {
+    } else if !seen.not_boolean {
         let mut built = BooleanChunked::from_iter_options(name.clone(), values.iter().map(Value::as_bool));
         built.rename(name);
         built.into_column()
-    } else if all(|value| date(value).is_some()) {
+    } else if !seen.not_date {
         collect::<Int32Type>(name, values.iter().map(date)).into_date().into_column()
-    } else if all(|value| datetime(value).is_some()) {
+    } else if !seen.not_datetime {
         collect::<Int64Type>(name, values.iter().map(datetime))
             .into_datetime(TimeUnit::Microseconds, None)
             .into_column()

@@ -96,13 +96,47 @@ fn natural_kind(column: &Column) -> Result<Kind, TableError> {
 
 /// Text is several words that rarely repeat: three or more on average, more than half of the values distinct.
 fn looks_like_text(values: &StringChunked) -> Result<bool, TableError> {
-    let present = values.len() - values.null_count();
-    let words: usize = values.iter().flatten().map(|value| value.split_whitespace().count()).sum();
-    if present == 0 || words < 3 * present {
+    let words = Words::of(values);
+    if !words.are_many() {
         return Ok(false);
     }
     let distinct = values.n_unique()? - usize::from(values.null_count() > 0);
-    Ok(2 * distinct > present)
+    Ok(2 * distinct > words.present)
+}
+
+/// How many values a column has, and how many words they are.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Words {
+    pub present: usize,
+    words: usize,
+}
+
+impl Words {
+    pub fn of(values: &StringChunked) -> Self {
+        let words = values.iter().flatten().map(|value| value.split_whitespace().count()).sum();
+        Self { present: values.len() - values.null_count(), words }
+    }
+
+    pub fn add(&mut self, other: Self) {
+        self.present += other.present;
+        self.words += other.words;
+    }
+
+    /// Three or more on average.
+    pub fn are_many(self) -> bool {
+        self.present > 0 && self.words >= 3 * self.present
+    }
+}
+
+/// [`settle`] for some rows of a column: one of strings counts as categorical, since only all of its rows tell whether it is text.
+pub(crate) fn settle_some(
+    column: &Column,
+    declared: Option<Kind>,
+    frame: &DataFrame,
+) -> Result<(Column, Kind), TableError> {
+    let is_strings =
+        matches!(column.dtype(), DataType::String | DataType::Null | DataType::Categorical(..) | DataType::Enum(..));
+    settle(column, declared.or(is_strings.then_some(Kind::Categorical)), frame)
 }
 
 /// Values as text: integers (of any type) without a fraction, floats as short as they can be written, booleans as `true` and `false`.
@@ -234,9 +268,11 @@ pub(crate) fn refuse_infinities(column: &Column, frame: &DataFrame) -> Result<()
         .help("replace infinite values by a number or leave them empty, before retune reads them"))
 }
 
+/// How many of the first values tell whether a column is nearly numeric.
+pub(crate) const SAMPLE: usize = 1000;
+
 /// A text column that would be numbers but for a few words; for a note.
 pub(crate) fn nearly_numeric(values: &StringChunked) -> Option<String> {
-    const SAMPLE: usize = 1000;
     let sample: Vec<&str> = values.iter().flatten().take(SAMPLE).collect();
     let odd: Vec<&str> = sample.iter().copied().filter(|value| parse_number(value).is_none()).collect();
     // Leading zeros are codes on purpose.

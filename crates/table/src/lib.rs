@@ -5,27 +5,36 @@
 //! A missing value is always a null, never NaN.
 
 mod arrow;
+mod arrow_file;
+mod by_chunks;
+mod bytes;
 mod conform;
 mod csv;
 mod dates;
 mod error;
+mod files;
 mod grammar;
 mod ingest;
 mod json_lines;
 mod kinds;
+mod ordered;
+mod parquet_file;
 mod profile;
-mod read;
 mod split;
 mod table;
 mod write;
 
 pub use arrow::{from_record_batch, to_record_batch};
+pub use arrow_file::ArrowFile;
+pub use by_chunks::{ConformFiles, IngestFiles};
 pub use conform::{Conformed, TargetPolicy, conform};
 pub use error::{TableError, listed};
+pub use files::{Files, ReadOptions, format_of, read_files};
 pub use ingest::{IngestReport, ingest, ingest_like};
+pub use ordered::in_order;
 pub use profile::{ColumnProfile, profile};
-pub use read::{ReadOptions, format_of, read_files};
 pub use retune_spec::schema::{Field, Kind, Role, Schema, Task};
 pub use split::{Fold, Parts, Ties, folds, folds_of, halves, split};
-pub use table::{Table, Target, select};
-pub use write::{read_ipc, write_file, write_ipc, write_parquet};
+pub use retune_spec::columns::Dtype;
+pub use table::{Table, Target, select, select_typed};
+pub use write::{IpcFile, OutputFile, PIECE_ROWS, read_ipc, write_file, write_ipc, write_parquet};

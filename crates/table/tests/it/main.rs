@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 mod bridges;
+mod by_chunks;
 mod conform;
 mod csv;
 mod files;
