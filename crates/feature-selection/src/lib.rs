@@ -176,7 +176,7 @@ fn judge_of(method: &Method) -> &dyn Judge {
 
 fn table_of(rows: &Rows) -> Result<&Table> {
     match rows {
-        Rows::Table(table) => Ok(table),
+        Rows::Table(_) | Rows::Pieces(_) => rows.table(),
         Rows::Tensors(_) => Err(StageError::data("feature selection works on a table and was given tensors")
             .help("put `to_tensor` in a preprocessing stage after feature selection")),
     }

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use polars::prelude::{
-    ChunkedArray, Column, DataFrame, DataType, Float64Type, IntoColumn, NewChunkedArray, StringChunked,
+    BooleanChunked, ChunkedArray, Column, DataFrame, DataType, Float64Type, IntoColumn, NewChunkedArray, StringChunked,
 };
 use rayon::prelude::*;
 use retune_stage::{Field, Kind, Result, Role, Schema, StageError, Table};
@@ -58,7 +58,11 @@ impl Frame {
 
     /// A table column as numbers, a missing value as NaN.
     pub(crate) fn numeric(&self, name: &str) -> Result<Vec<f64>> {
-        Ok(self.table.numeric(name)?)
+        match self.table.column(name)?.f64() {
+            Ok(values) => Ok(numbers(values)),
+            // Other numbers and booleans.
+            Err(_) => Ok(self.table.numeric(name)?),
+        }
     }
 
     /// A table column as numbers, none missing.
@@ -92,12 +96,21 @@ impl Frame {
         let changed = |(index, name): (usize, &String)| {
             let mut values = self.numeric(name)?;
             change(index, &mut values)?;
-            let field = Field { kind: Kind::Numeric, ..self.field(name)?.clone() };
-            let column = numeric_column(name, values);
-            Ok((name.clone(), vec![(field, column)]))
+            self.replacement(name, values)
         };
-        let replacements: Vec<Replacement> = names.par_iter().enumerate().map(changed).collect::<Result<_>>()?;
-        self.replace(replacements)
+        self.replace(names.par_iter().enumerate().map(changed).collect::<Result<_>>()?)
+    }
+
+    /// The frame with other numbers in the place of some table columns.
+    pub(crate) fn replace_numbers(&self, names: &[String], numbers: Vec<Vec<f64>>) -> Result<Self> {
+        let replacement = |(name, values): (&String, Vec<f64>)| self.replacement(name, values);
+        self.replace(names.par_iter().zip(numbers).map(replacement).collect::<Result<_>>()?)
+    }
+
+    fn replacement(&self, name: &str, values: Vec<f64>) -> Result<Replacement> {
+        let field = Field { kind: Kind::Numeric, ..self.field(name)?.clone() };
+        let column = numeric_column(name, values);
+        Ok((name.to_owned(), vec![(field, column)]))
     }
 
     /// The frame with some table columns each replaced, where it stands, by others (or by none).
@@ -128,6 +141,39 @@ impl Frame {
         let mut frame = self.replace(dense.map(|name| (name.clone(), Vec::new())).collect())?;
         frame.sparse = self.sparse.iter().filter_map(|block| block.without(&gone)).collect();
         Ok(frame)
+    }
+
+    /// The rows from `first` on, `n_rows` of them or as many as there are; dense columns are not copied.
+    pub(crate) fn slice(&self, first: usize, n_rows: usize) -> Self {
+        if first == 0 && n_rows >= self.n_rows() {
+            return self.clone();
+        }
+        let rows: Vec<usize> = (first..self.n_rows().min(first + n_rows)).collect();
+        let slice = |block: &Arc<SparseBlock>| {
+            Arc::new(SparseBlock { fields: block.fields.clone(), matrix: block.matrix.take(&rows) })
+        };
+        Self { table: self.table.slice(first, n_rows), sparse: self.sparse.iter().map(slice).collect() }
+    }
+
+    /// Notes at rows that `step` would have dropped them, had they been training rows.
+    pub(crate) fn flag(&self, flagged: &[bool], step: &str) -> Result<Self> {
+        let known = self.table.schema().field(Schema::FLAGS).is_some();
+        let before = if known { Some(self.table.strings(Schema::FLAGS)?) } else { None };
+        let text = flagged.iter().enumerate().map(|(row, flagged)| {
+            let before = before.and_then(|before| before.get(row));
+            match (before, flagged) {
+                (Some(before), true) => Some(format!("{before}; {step}")),
+                (None, true) => Some(step.to_owned()),
+                (before, false) => before.map(str::to_owned),
+            }
+        });
+        let column = StringChunked::from_iter_options(Schema::FLAGS.into(), text).into_column();
+        let field = Field { name: Schema::FLAGS.to_owned(), role: Role::Flags, kind: Kind::Text, source: None };
+        if known {
+            self.replace(vec![(Schema::FLAGS.to_owned(), vec![(field, column)])])
+        } else {
+            self.append(vec![(field, column)])
+        }
     }
 
     /// The rows at `indices`, in that order.
@@ -200,14 +246,39 @@ impl SparseBlock {
     }
 }
 
+/// Numbers, a missing one as NaN.
+fn numbers(values: &ChunkedArray<Float64Type>) -> Vec<f64> {
+    let mut numbers = Vec::with_capacity(values.len());
+    for chunk in values.downcast_iter() {
+        let first = numbers.len();
+        numbers.extend_from_slice(chunk.values());
+        if let Some(present) = chunk.validity() {
+            for (number, present) in numbers[first..].iter_mut().zip(present) {
+                if !present {
+                    *number = f64::NAN;
+                }
+            }
+        }
+    }
+    numbers
+}
+
 /// A column of numbers whose NaN are missing values.
 pub(crate) fn numeric_column(name: &str, values: Vec<f64>) -> Column {
-    if values.iter().any(|value| value.is_nan()) {
-        let options = values.into_iter().map(|value| (!value.is_nan()).then_some(value));
-        ChunkedArray::<Float64Type>::from_iter_options(name.into(), options).into_column()
-    } else {
-        ChunkedArray::<Float64Type>::from_vec(name.into(), values).into_column()
-    }
+    // A sum takes one addition a number; only where it says that there may be some are missing values looked for.
+    let present = values.iter().sum::<f64>().is_nan().then(|| values.iter().map(|value| !value.is_nan()).collect());
+    ChunkedArray::<Float64Type>::from_vec_validity(name.into(), values, present).into_column()
+}
+
+/// A column of 0 and 1 for each of the names: 1 where `codes` has the place of the name.
+pub(crate) fn indicator_columns(names: &[String], origin: &str, codes: &[u32]) -> Vec<(Field, Column)> {
+    let column = |(place, name): (usize, &String)| {
+        let place = place as u32;
+        let cells =
+            BooleanChunked::from_bitmap(name.as_str().into(), codes.iter().map(|&code| code == place).collect());
+        (Field::derived(name, Kind::Boolean, origin), cells.into_column())
+    };
+    names.iter().enumerate().map(column).collect()
 }
 
 /// The source column that all columns were made from, where there is only one.
@@ -233,8 +304,8 @@ pub(crate) fn score_columns(names: &[String], origin: Option<&str>, scores: &[f6
 pub(crate) struct Names(HashSet<String>);
 
 impl Names {
-    pub(crate) fn of(frame: &Frame) -> Self {
-        Self(frame.schema().fields.into_iter().map(|field| field.name).collect())
+    pub(crate) fn of(schema: &Schema) -> Self {
+        Self(schema.fields.iter().map(|field| field.name.clone()).collect())
     }
 
     pub(crate) fn fresh(&mut self, name: String) -> String {
@@ -246,6 +317,25 @@ impl Names {
     }
 }
 
+/// Refuses to make more columns than a step allows by its `max_columns`, with what they would cost; `help` says how to get along with fewer.
+/// `n_rows`: how many rows there are, where that is known.
+pub(crate) fn refuse_too_many_columns(
+    n_columns: usize,
+    max_columns: usize,
+    n_rows: Option<usize>,
+    help: &str,
+) -> Result<()> {
+    if n_columns <= max_columns {
+        return Ok(());
+    }
+    let rows = n_rows.unwrap_or(1_000_000);
+    let megabytes = n_columns as f64 * rows as f64 * 8.0 / 1e6;
+    Err(StageError::data(format!(
+        "{n_columns} columns would be made, more than `max_columns: {max_columns}`; as numbers of {rows} rows they take {megabytes:.0} MB"
+    ))
+    .help(format!("{help}, or raise `max_columns`")))
+}
+
 fn refuse_too_many_cells(n_rows: usize, n_columns: usize, block: &SparseBlock) -> Result<()> {
     if n_rows.saturating_mul(n_columns) <= MAX_DENSE_CELLS {
         return Ok(());
@@ -254,5 +344,5 @@ fn refuse_too_many_cells(n_rows: usize, n_columns: usize, block: &SparseBlock) -
     Err(StageError::data(format!(
         "{n_columns} sparse columns made of `{origin}` would be written out for {n_rows} rows, more than {MAX_DENSE_CELLS} cells"
     ))
-    .help("add `truncated_svd` after `tf_idf`, or lower its `max_features`"))
+    .help("add `truncated_svd` behind the step that made them, or let it make fewer: `max_features`, `n_features`"))
 }

@@ -1,5 +1,7 @@
 //! `impute`.
 
+use std::collections::HashMap;
+
 use polars::prelude::{BooleanChunked, Column, DataType, Int64Chunked, IntoColumn, NewChunkedArray, StringChunked};
 use rayon::prelude::*;
 use retune_spec::preprocessing::{Constant, Impute, ImputeStrategy};
@@ -7,9 +9,11 @@ use retune_stage::{Field, FitContext, Kind, Result, StageError};
 use serde::{Deserialize, Serialize};
 
 use crate::frame::{Frame, numeric_column};
+use crate::levels::level_counts;
 use crate::outline::{Outline, shown};
 use crate::step::{ApplyStep, FitStep, Learnt, counted};
-use crate::{levels, stats};
+use crate::source::Source;
+use crate::stats::{self, moments, quantiles};
 
 /// What a missing value of each column is replaced by.
 #[derive(Serialize, Deserialize)]
@@ -31,6 +35,7 @@ enum Fill {
 
 impl FitStep for Impute {
     type Fitted = FittedImpute;
+    const REPAIRS: bool = true;
     const KINDS: &'static [Kind] = &[Kind::Numeric, Kind::Categorical, Kind::Boolean, Kind::Datetime, Kind::Text];
 
     fn check(&self, columns: &[String], outline: &mut Outline) -> Result<()> {
@@ -53,12 +58,8 @@ impl FitStep for Impute {
         Ok(())
     }
 
-    fn fit(&self, frame: &Frame, columns: &[String], _context: &FitContext) -> Result<Learnt<FittedImpute>> {
-        let learn = |name: &String| {
-            let column = frame.table.column(name)?;
-            Ok((fill(self, frame, frame.field(name)?, column)?, column.null_count()))
-        };
-        let learned: Vec<(Fill, usize)> = columns.par_iter().map(learn).collect::<Result<_>>()?;
+    fn fit(&self, source: &Source, columns: &[String], _context: &FitContext) -> Result<Learnt<FittedImpute>> {
+        let learned: Vec<(Fill, usize)> = learn(self, source, columns)?;
         let n_missing: usize = learned.iter().map(|(_, missing)| missing).sum();
         let n_columns = learned.iter().filter(|(_, missing)| *missing > 0).count();
         let text = format!("filled {} in {}", counted(n_missing, "missing value"), counted(n_columns, "column"));
@@ -67,7 +68,7 @@ impl FitStep for Impute {
         };
         let indicators = columns.iter().zip(&learned).map(indicator).collect();
         let fills = learned.into_iter().map(|(fill, _)| fill).collect();
-        Learnt::applied(FittedImpute { columns: columns.to_vec(), fills, indicators }, frame, text)
+        Ok(Learnt::applied(FittedImpute { columns: columns.to_vec(), fills, indicators }, text))
     }
 }
 
@@ -118,50 +119,97 @@ fn check_kind(step: &Impute, name: &str, kind: Kind) -> Result<()> {
     }
 }
 
-/// What missing values of a column are replaced by.
-fn fill(step: &Impute, frame: &Frame, field: &Field, column: &Column) -> Result<Fill> {
+/// What missing values of each column are replaced by, and how many there are.
+fn learn(step: &Impute, source: &Source, columns: &[String]) -> Result<Vec<(Fill, usize)>> {
+    let missing = n_missing(source, columns)?;
     if let (ImputeStrategy::Constant, Some(value)) = (step.strategy, &step.value) {
-        return Ok(match value {
+        let fill = match value {
             Constant::Number(number) => Fill::Number(*number),
             Constant::Boolean(boolean) => Fill::Boolean(*boolean),
             Constant::Text(text) => Fill::Text(text.clone()),
-        });
+        };
+        return Ok(missing.into_iter().map(|missing| (fill.clone(), missing)).collect());
     }
-    let name = &field.name;
-    let learned = match field.kind {
-        Kind::Numeric => {
-            let values = frame.numeric(name)?;
-            match step.strategy {
-                ImputeStrategy::Mean => stats::moments(&values).map(|(_, mean, _)| mean),
-                ImputeStrategy::MostFrequent => stats::most_frequent(&stats::sorted(&values)),
-                _ => stats::quantile(&stats::sorted(&values), 0.5),
-            }
-            .map(Fill::Number)
-        }
-        Kind::Boolean => levels::most_frequent(&frame.levels(name)?).map(|level| Fill::Boolean(level == "true")),
-        Kind::Datetime => {
-            let times = times(column)?;
-            let mut times: Vec<i64> = times.iter().flatten().collect();
-            times.sort_unstable();
-            let runs = times.chunk_by(|a, b| a == b);
-            runs.fold(
-                None,
-                |best: Option<&[i64]>, run| {
-                    if best.is_none_or(|best| run.len() > best.len()) { Some(run) } else { best }
-                },
-            )
-            .map(|run| Fill::Time(run[0]))
-        }
-        _ => levels::most_frequent(&frame.levels(name)?).map(Fill::Text),
+    let schema = source.schema();
+    let of_kind = |chosen: &dyn Fn(Kind) -> bool| -> Vec<String> {
+        let is = |name: &&String| schema.field(name).is_some_and(|field| chosen(field.kind));
+        columns.iter().filter(is).cloned().collect()
     };
-    let usable = learned.filter(|fill| !matches!(fill, Fill::Number(number) if !number.is_finite()));
-    usable.ok_or_else(|| {
-        StageError::data(format!("column `{name}` has no value in any training row to fill missing ones by"))
-            .help(format!("list `{name}` under `data.ignore`, or give it a `value` by `strategy: constant`"))
-    })
+    let mut fills: HashMap<String, Option<Fill>> = HashMap::new();
+    let numbers = of_kind(&|kind| kind == Kind::Numeric);
+    fills.extend(numbers.iter().cloned().zip(learn_numbers(step, source, &numbers)?));
+    let times = of_kind(&|kind| kind == Kind::Datetime);
+    fills.extend(times.iter().cloned().zip(learn_times(source, &times)?));
+    let levels = of_kind(&|kind| !matches!(kind, Kind::Numeric | Kind::Datetime));
+    for (name, counts) in levels.iter().zip(level_counts(source, &levels)?) {
+        let boolean = schema.field(name).is_some_and(|field| field.kind == Kind::Boolean);
+        let fill = |level: &str| if boolean { Fill::Boolean(level == "true") } else { Fill::Text(level.to_owned()) };
+        fills.insert(name.clone(), counts.most_frequent().map(fill));
+    }
+    let usable = |fill: &Fill| !matches!(fill, Fill::Number(number) if !number.is_finite());
+    let mut fill_of = |(name, missing): (&String, usize)| match fills.remove(name).flatten().filter(usable) {
+        Some(fill) => Ok((fill, missing)),
+        None => Err(no_value(name)),
+    };
+    columns.iter().zip(missing).map(&mut fill_of).collect()
 }
 
-fn indicator_name(name: &str) -> String {
+fn learn_numbers(step: &Impute, source: &Source, columns: &[String]) -> Result<Vec<Option<Fill>>> {
+    let numbers: Vec<Option<f64>> = match step.strategy {
+        ImputeStrategy::Mean => {
+            moments(source, columns, false)?.into_iter().map(|moments| moments.map(|of| of.mean)).collect()
+        }
+        ImputeStrategy::MostFrequent => {
+            let of = |name: &String| Ok(stats::most_frequent(&stats::sorted(&source.numeric(name)?)));
+            columns.iter().map(of).collect::<Result<_>>()?
+        }
+        _ => quantiles(source, columns, &[0.5])?.into_iter().map(|median| median.map(|of| of[0])).collect(),
+    };
+    Ok(numbers.into_iter().map(|number| number.map(Fill::Number)).collect())
+}
+
+/// The most frequent point in time of each column, the earliest of equally frequent ones.
+fn learn_times(source: &Source, columns: &[String]) -> Result<Vec<Option<Fill>>> {
+    let mut counts: Vec<HashMap<i64, usize>> = vec![HashMap::new(); columns.len()];
+    let map = |frame: &Frame| {
+        let of = |name: &String| Ok(times(frame.table.column(name)?)?.iter().flatten().collect());
+        columns.iter().map(of).collect::<Result<Vec<Vec<i64>>>>()
+    };
+    source.fold(columns, map, |piece| {
+        for (counts, times) in counts.iter_mut().zip(piece) {
+            times.into_iter().for_each(|time| *counts.entry(time).or_default() += 1);
+        }
+        Ok(())
+    })?;
+    let most = |counts: HashMap<i64, usize>| {
+        counts.into_iter().max_by_key(|(time, n)| (*n, std::cmp::Reverse(*time))).map(|(time, _)| Fill::Time(time))
+    };
+    Ok(counts.into_iter().map(most).collect())
+}
+
+/// What helps where every column must have values.
+pub(crate) const LEAVE_OUT: &str = "leave it out of `columns`, or list it under `data.ignore`";
+
+/// The error of a column that nothing can be learned from.
+pub(crate) fn no_value(name: &str) -> StageError {
+    StageError::data(format!("column `{name}` has no value in any training row to fill missing ones by"))
+        .help(format!("list `{name}` under `data.ignore`, or give it a `value` by `strategy: constant`"))
+}
+
+/// How many values of each column are missing.
+pub(crate) fn n_missing(source: &Source, columns: &[String]) -> Result<Vec<usize>> {
+    let mut sums = vec![0; columns.len()];
+    let of = |frame: &Frame, name: &String| Ok(frame.table.column(name)?.null_count());
+    let map = |frame: &Frame| columns.iter().map(|name| of(frame, name)).collect::<Result<Vec<usize>>>();
+    source.fold(columns, map, |piece| {
+        sums.iter_mut().zip(piece).for_each(|(sum, n)| *sum += n);
+        Ok(())
+    })?;
+    Ok(sums)
+}
+
+/// What the column is called that says where the values of another are missing.
+pub(crate) fn indicator_name(name: &str) -> String {
     format!("{name}_missing")
 }
 

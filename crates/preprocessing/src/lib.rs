@@ -4,22 +4,79 @@
 //! itself (`ApplyStep`). Between two steps rows are a frame: a table, and beside it the columns that `tf_idf` keeps sparse until a step or the end of
 //! the stage needs them dense. To add a step, add a variant in `spec`, a file here, and a line to the list in `step.rs`.
 
+mod balance;
+mod bin;
+mod binary_encode;
+mod cast;
+mod cells;
+mod class_weights;
+mod clean_text;
 mod clip_outliers;
+mod converted;
+mod dates;
+mod datetime_parts;
+mod decode_image;
+mod derive;
+mod diffusion_map;
+mod drop_constant;
 mod drop_duplicates;
+mod drop_identifiers;
+mod drop_missing;
+mod evaluate;
+mod fill_missing;
+mod filter_rows;
 mod frame;
+mod frequency_encode;
+mod hash_encode;
+mod hash_text;
+mod hashing;
 mod impute;
+mod incremental_pca;
+mod isolation_forest;
+mod iterative_impute;
+mod knn_impute;
+mod lda;
 mod levels;
+mod local_outlier_factor;
 mod log1p;
+mod max_abs_scale;
+mod merge_categories;
 mod min_max_scale;
+mod minimum;
+mod missing_indicator;
+mod neighbours;
+mod normalize;
+mod normalize_channels;
+mod null_tokens;
 mod one_hot;
+mod ordinal_encode;
+mod outliers;
 mod outline;
+mod parse_dates;
+mod parse_numbers;
 mod pca;
+mod polynomial;
+mod power_transform;
 mod projection;
+mod quantile_transform;
+mod random_over_sample;
+mod random_projection;
+mod random_under_sample;
+mod range_finder;
+mod ranges;
+mod replace_values;
+mod robust_scale;
+mod scale_pixels;
+mod scatter;
+mod smote;
+mod source;
 mod sparse;
 mod standard_scale;
 mod stats;
 mod step;
 mod target_encode;
+mod terms;
+mod text_statistics;
 mod tf_idf;
 mod to_tensor;
 mod truncated_svd;
@@ -37,7 +94,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::frame::Frame;
 use crate::outline::Outline;
-use crate::step::{FittedStep, Learnt};
+use crate::source::Source;
+use crate::step::FittedStep;
 
 /// The version of what [`FittedPreprocessing`] writes.
 const FORMAT_VERSION: u32 = 1;
@@ -50,7 +108,7 @@ pub struct PreprocessingStage(pub Preprocessing);
 pub struct FittedPreprocessing {
     input: Schema,
     output: Schema,
-    steps: Vec<FittedStep>,
+    steps: Vec<Arc<FittedStep>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -74,32 +132,32 @@ impl Stage for PreprocessingStage {
     }
 
     fn fit(&self, train: Rows, context: &FitContext) -> Result<Fit> {
-        let mut frame = Frame::new(train.table()?.clone());
-        if frame.n_rows() == 0 {
+        let mut source = Source::new(train)?;
+        if source.n_rows() == 0 {
             return Err(StageError::data("there are no training rows"));
         }
-        let input = frame.schema();
-        let n_features_in = frame.n_features();
+        let input = source.schema();
+        let n_features_in = source.n_features();
         let (mut steps, mut report) = (Vec::new(), StageReport::default());
         for (index, step) in self.0.steps.iter().enumerate() {
             context.progress.check_cancelled()?;
             let place = place(index, step.word());
             self.misplaced(index).map_or(Ok(()), |error| Err(error.within(&place)))?;
-            let rows_in = frame.n_rows();
-            let Learnt { fitted, train, text } =
-                step::fit(step, &frame, &context.at(&place)).map_err(|error| error.within(&place))?;
-            if train.n_rows() != rows_in {
-                let dropped = rows_in - train.n_rows();
-                report.rows.push(RowChange { step: step.word().to_owned(), rows_in, dropped, added: 0 });
+            let stepped = step::fit(step, source, &context.at(&place)).map_err(|error| error.within(&place))?;
+            if stepped.source.n_rows() == 0 {
+                return Err(StageError::data("the step leaves no training row").within(&place));
             }
-            report.learned(step.word(), text);
-            steps.push(fitted);
-            frame = train;
+            report.learned(step.word(), stepped.text);
+            if stepped.rows != RowChange::none(step.word(), stepped.rows.rows_in) {
+                report.rows.push(stepped.rows);
+            }
+            steps.push(stepped.fitted);
+            source = stepped.source;
         }
-        report.columns = [n_features_in, frame.n_features()];
-        let output = frame.schema();
+        report.columns = [n_features_in, source.n_features()];
+        let output = source.schema();
         let fitted = FittedPreprocessing { input, output, steps };
-        let train = fitted.finish(frame)?;
+        let train = fitted.finish(source)?;
         Ok(Fit { fitted: Box::new(fitted), train, report })
     }
 }
@@ -128,11 +186,19 @@ impl Fitted for FittedPreprocessing {
     }
 
     fn apply(&self, rows: Rows) -> Result<Rows> {
-        let mut frame = Frame::new(conform(rows.table()?.frame(), &self.input, TargetPolicy::Optional)?.table);
-        for (index, step) in self.steps.iter().enumerate() {
-            frame = step.apply(&frame).map_err(|error| error.within(place(index, step.word())))?;
-        }
-        self.finish(frame)
+        let source = match rows {
+            // Pieces come from a file that was conformed when it was read.
+            Rows::Pieces(pieces) => Source::new(Rows::Pieces(pieces))?,
+            rows => {
+                let table = conform(rows.table()?.frame(), &self.input, TargetPolicy::Optional)?.table;
+                Source::Frame(Frame::new(table))
+            }
+        };
+        let mut steps = self.steps.iter().enumerate();
+        self.finish(steps.try_fold(source, |source, (index, step)| {
+            let source = if step.needs_all_rows() { source.gathered()? } else { source };
+            source.after(step).map_err(|error| error.within(place(index, step.word())))
+        })?)
     }
 
     fn save(&self, dir: &SaveDir) -> Result<()> {
@@ -140,7 +206,7 @@ impl Fitted for FittedPreprocessing {
             version: FORMAT_VERSION,
             input: self.input.clone(),
             output: self.output.clone(),
-            steps: &self.steps,
+            steps: self.steps.iter().map(Arc::as_ref).collect::<Vec<_>>(),
         };
         dir.json("stage.json", &saved)?;
         self.steps.iter().enumerate().try_for_each(|(index, step)| step.save(dir, &matrix_file(index)))
@@ -152,12 +218,23 @@ impl Fitted for FittedPreprocessing {
 }
 
 impl FittedPreprocessing {
+    /// Whether what becomes of a row depends on those beside it, so that all must be taken through the steps at once.
+    pub fn needs_all_rows(&self) -> bool {
+        self.steps.iter().any(|step| step.needs_all_rows())
+    }
+
+    /// Whether rows become tensors.
+    pub fn gives_tensors(&self) -> bool {
+        matches!(self.steps.last().map(Arc::as_ref), Some(FittedStep::ToTensor(_)))
+    }
+
     /// What the rows become after the last step.
-    fn finish(&self, frame: Frame) -> Result<Rows> {
-        let table = frame.finish()?;
-        match self.steps.last() {
-            Some(FittedStep::ToTensor(_)) => Ok(Rows::Tensors(Arc::new(Tensors::from_table(&table)?))),
-            _ => Ok(Rows::Table(table)),
+    fn finish(&self, source: Source) -> Result<Rows> {
+        let to_tensor = self.gives_tensors();
+        match if to_tensor { source.gathered()? } else { source } {
+            Source::Pieces(mapped) => Ok(Rows::Pieces(Arc::new(mapped))),
+            Source::Frame(frame) if to_tensor => Ok(Rows::Tensors(Arc::new(Tensors::from_table(&frame.finish()?)?))),
+            Source::Frame(frame) => Ok(Rows::Table(frame.finish()?)),
         }
     }
 }
@@ -172,6 +249,7 @@ pub fn load(dir: &LoadDir) -> Result<FittedPreprocessing> {
         .help("use the program that wrote it, or a newer one"));
     }
     steps.iter_mut().enumerate().try_for_each(|(index, step)| step.load(dir, &matrix_file(index)))?;
+    let steps = steps.into_iter().map(Arc::new).collect();
     Ok(FittedPreprocessing { input, output, steps })
 }
 

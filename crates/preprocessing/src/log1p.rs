@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::frame::Frame;
 use crate::outline::Outline;
+use crate::source::Source;
 use crate::step::{ApplyStep, FitStep, Learnt, counted};
 
 /// The columns to change; there is nothing else to learn.
@@ -22,9 +23,9 @@ impl FitStep for Log1p {
         Ok(())
     }
 
-    fn fit(&self, frame: &Frame, columns: &[String], _context: &FitContext) -> Result<Learnt<FittedLog1p>> {
+    fn fit(&self, _source: &Source, columns: &[String], _context: &FitContext) -> Result<Learnt<FittedLog1p>> {
         let fitted = FittedLog1p { columns: columns.to_vec() };
-        Learnt::applied(fitted, frame, format!("took the logarithm of {}", counted(columns.len(), "column")))
+        Ok(Learnt::applied(fitted, format!("took the logarithm of {}", counted(columns.len(), "column"))))
     }
 }
 

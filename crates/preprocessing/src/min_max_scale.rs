@@ -1,13 +1,13 @@
 //! `min_max_scale`.
 
-use rayon::prelude::*;
 use retune_spec::preprocessing::MinMaxScale;
 use retune_stage::{FitContext, Kind, Result, StageError};
 use serde::{Deserialize, Serialize};
 
 use crate::frame::Frame;
 use crate::outline::Outline;
-use crate::stats::present;
+use crate::source::Source;
+use crate::stats::{Moments, divisor, moments};
 use crate::step::{ApplyStep, FitStep, Learnt, counted};
 
 /// What each column is multiplied by, and what is added then.
@@ -39,11 +39,12 @@ impl FitStep for MinMaxScale {
         Ok(())
     }
 
-    fn fit(&self, frame: &Frame, columns: &[String], _context: &FitContext) -> Result<Learnt<FittedMinMaxScale>> {
-        let learn = |name: &String| learn(name, &frame.numeric(name)?, self.range);
-        let scales = columns.par_iter().map(learn).collect::<Result<_>>()?;
+    fn fit(&self, source: &Source, columns: &[String], _context: &FitContext) -> Result<Learnt<FittedMinMaxScale>> {
+        let moments = moments(source, columns, false)?;
+        let learned = columns.iter().zip(moments).map(|(name, moments)| learn(name, moments, self.range));
+        let scales = learned.collect::<Result<_>>()?;
         let fitted = FittedMinMaxScale { columns: columns.to_vec(), scales, clip: self.clip.then_some(self.range) };
-        Learnt::applied(fitted, frame, format!("scaled {}", counted(columns.len(), "column")))
+        Ok(Learnt::applied(fitted, format!("scaled {}", counted(columns.len(), "column"))))
     }
 }
 
@@ -64,19 +65,15 @@ impl ApplyStep for FittedMinMaxScale {
     }
 }
 
-fn learn(name: &str, values: &[f64], [low, high]: [f64; 2]) -> Result<ColumnScale> {
-    let bounds = present(values)
-        .map(|value| (value, value))
-        .reduce(|(least, most), (value, _)| (least.min(value), most.max(value)));
+fn learn(name: &str, moments: Option<Moments>, [low, high]: [f64; 2]) -> Result<ColumnScale> {
     // A column without values stays as it is.
-    let Some((least, most)) = bounds else { return Ok(ColumnScale { factor: 1.0, offset: 0.0 }) };
-    let width = most - least;
+    let Some(Moments { least, greatest, .. }) = moments else { return Ok(ColumnScale { factor: 1.0, offset: 0.0 }) };
+    let width = greatest - least;
     if !width.is_finite() {
         return Err(StageError::data(format!("the values of column `{name}` are too far apart to scale"))
             .help("put `log1p` or `clip_outliers` before"));
     }
     // A constant column becomes the lower end of the range (as in scikit-learn, down to the bound below which a width counts as none).
-    let width = if width < 10.0 * f64::EPSILON { 1.0 } else { width };
-    let factor = (high - low) / width;
+    let factor = (high - low) / divisor(width);
     Ok(ColumnScale { factor, offset: low - least * factor })
 }

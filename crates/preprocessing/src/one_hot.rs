@@ -1,14 +1,15 @@
 //! `one_hot`.
 
-use polars::prelude::{BooleanChunked, Column, IntoColumn, NewChunkedArray};
+use polars::prelude::Column;
 use rayon::prelude::*;
 use retune_spec::preprocessing::{OneHot, Unseen};
 use retune_stage::{Field, FitContext, Kind, Result, StageError};
 use serde::{Deserialize, Serialize};
 
-use crate::frame::{Frame, Names};
-use crate::levels::Levels;
+use crate::frame::{Frame, Names, indicator_columns, refuse_too_many_columns};
+use crate::levels::{LevelCounts, Levels, level_counts};
 use crate::outline::Outline;
+use crate::source::Source;
 use crate::step::{ApplyStep, FitStep, Learnt, counted};
 
 /// The columns of 0 and 1 that each column becomes.
@@ -39,21 +40,23 @@ impl FitStep for OneHot {
         Ok(())
     }
 
-    fn fit(&self, frame: &Frame, columns: &[String], _context: &FitContext) -> Result<Learnt<FittedOneHot>> {
-        let learn = |name: &String| Ok(learn(self, name, Levels::learn(&frame.levels(name)?)));
-        let learned: Vec<(Encoding, usize)> = columns.par_iter().map(learn).collect::<Result<_>>()?;
+    fn fit(&self, source: &Source, columns: &[String], _context: &FitContext) -> Result<Learnt<FittedOneHot>> {
+        let learned = columns.iter().zip(level_counts(source, columns)?);
+        let learned: Vec<(Encoding, usize)> = learned.map(|(name, counts)| learn(self, name, counts)).collect();
         let n_rare: usize = learned.iter().map(|(_, rare)| rare).sum();
         let mut encodings: Vec<Encoding> = learned.into_iter().map(|(encoding, _)| encoding).collect();
-        let mut taken = Names::of(frame);
+        let n_columns = encodings.iter().map(|encoding| encoding.names.len()).sum();
+        let help = "lower `max_levels`, raise `min_frequency`, use `hash_encode` or `target_encode`";
+        refuse_too_many_columns(n_columns, self.max_columns, Some(source.n_rows()), help)?;
+        let mut taken = Names::of(&source.schema());
         for name in encodings.iter_mut().flat_map(|encoding| &mut encoding.names) {
             *name = taken.fresh(std::mem::take(name));
         }
-        let n_columns: usize = encodings.iter().map(|encoding| encoding.names.len()).sum();
         let mut text = format!("turned {} into {n_columns} of 0 and 1", counted(columns.len(), "column"));
         if n_rare > 0 {
             text += &format!("; {} share a column", counted(n_rare, "rare level"));
         }
-        Learnt::applied(FittedOneHot { columns: columns.to_vec(), encodings, unseen: self.unseen }, frame, text)
+        Ok(Learnt::applied(FittedOneHot { columns: columns.to_vec(), encodings, unseen: self.unseen }, text))
     }
 }
 
@@ -83,24 +86,17 @@ impl Encoding {
             ))
             .help("set `unseen: ignore` or `unseen: other` to take such rows"));
         }
-        let unseen = if unseen == Unseen::Other { self.other } else { None };
-        let places: Vec<Option<usize>> = codes
-            .iter()
-            .map(|code| code.map_or(unseen, |code| self.places.get(code as usize).copied().flatten()))
-            .collect();
-        let origin = frame.field(name)?.origin();
-        let column = |(place, name): (usize, &String)| {
-            let cells =
-                BooleanChunked::from_iter_values(name.as_str().into(), places.iter().map(|set| *set == Some(place)));
-            (Field::derived(name, Kind::Boolean, origin), cells.into_column())
-        };
-        Ok(self.names.iter().enumerate().map(column).collect())
+        // A place that no name has stands for none.
+        let place = |place: Option<usize>| place.map_or(u32::MAX, |place| place as u32);
+        let known: Vec<u32> = self.places.iter().map(|&of| place(of)).collect();
+        let unseen = place(if unseen == Unseen::Other { self.other } else { None });
+        let places: Vec<u32> = codes.iter().map(|code| code.map_or(unseen, |code| known[code as usize])).collect();
+        Ok(indicator_columns(&self.names, frame.field(name)?.origin(), &places))
     }
 }
 
 /// The encoding of a column, and how many of its levels are rare.
-fn learn(step: &OneHot, name: &str, (levels, codes): (Levels, Vec<u32>)) -> (Encoding, usize) {
-    let counts = levels.counts(&codes);
+fn learn(step: &OneHot, name: &str, LevelCounts { levels, counts }: LevelCounts) -> (Encoding, usize) {
     let rare = rare_levels(step, &counts);
     let mut frequent: Vec<usize> = (0..counts.len()).filter(|&level| !rare[level]).collect();
     frequent.sort_by_key(|&level| std::cmp::Reverse(counts[level]));

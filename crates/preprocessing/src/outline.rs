@@ -1,11 +1,13 @@
 //! The columns as far as they are known before any row is read: what a step chooses, and every mistake that needs no data to be seen.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use retune_spec::Selector;
-use retune_spec::columns::{OneOrMany, is_glob};
+use retune_spec::columns::{Dtype, OneOrMany, is_glob};
 use retune_spec::diagnostic::did_you_mean;
 use retune_stage::{Field, Kind, Result, Role, Schema, StageError};
+
+use crate::source::Source;
 
 /// Ends the name of a field that stands for all columns whose names only the data know: `summary_` and this for the terms of `summary`.
 const OPEN: char = '\u{10ffff}';
@@ -14,11 +16,18 @@ const OPEN: char = '\u{10ffff}';
 #[derive(Clone, Debug)]
 pub(crate) struct Outline {
     schema: Schema,
+    /// How columns are stored, where rows tell it.
+    dtypes: HashMap<String, Dtype>,
 }
 
 impl Outline {
     pub(crate) fn new(schema: &Schema) -> Self {
-        Self { schema: schema.clone() }
+        Self { schema: schema.clone(), dtypes: HashMap::new() }
+    }
+
+    /// The columns of rows, of which the types are known too.
+    pub(crate) fn of(source: &Source) -> Result<Self> {
+        Ok(Self { schema: source.schema(), dtypes: source.dtypes()? })
     }
 
     pub(crate) fn schema(&self) -> &Schema {
@@ -34,7 +43,9 @@ impl Outline {
             return Err(unknown);
         }
         let known = self.known_part(selector);
-        let chosen = known.map_or(Ok(Vec::new()), |selector| retune_table::select(&self.schema, &selector));
+        let dtype_of = |name: &str| self.dtypes.get(name).copied();
+        let chosen = known
+            .map_or(Ok(Vec::new()), |selector| retune_table::select_typed(&self.schema, &dtype_of, &selector));
         chosen.map_err(|error| vec![error.into()])
     }
 
@@ -127,6 +138,7 @@ impl Outline {
                 Some(not) => Some(Selector::Not { not: Box::new(not) }),
                 None => Some(Selector::all()),
             },
+            Selector::Dtype { .. } => Some(selector.clone()),
             Selector::Name { name } => self.schema.field(name).map(|_| selector.clone()),
         }
     }
@@ -156,6 +168,7 @@ fn role_word(role: Role) -> &'static str {
         Role::Time => "time of the split",
         Role::Ignore => "ignored one",
         Role::RowNumber => "row's number",
+        Role::Flags => "column of flags",
     }
 }
 

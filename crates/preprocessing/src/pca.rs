@@ -1,23 +1,24 @@
 //! `pca`.
 
-use faer::linalg::matmul::matmul;
-use faer::{Accum, Mat, MatMut, MatRef, Par, Side};
+use faer::reborrow::{Reborrow, ReborrowMut};
+use faer::{ColMut, Mat, MatRef};
 use ndarray::Array2;
-use rayon::prelude::*;
-use retune_spec::preprocessing::Pca;
+use retune_spec::preprocessing::{Pca, PcaSolver};
 use retune_stage::{FitContext, Kind, LoadDir, Result, SaveDir, StageError};
 use serde::{Deserialize, Serialize};
 
 use crate::frame::{Frame, common_origin, score_columns};
 use crate::outline::Outline;
-use crate::projection::{component_names, flip_signs, read_matrix, share_text};
+use crate::projection::{
+    component_names, flip_signs, leading, matrix, project, read_matrix, share_text, too_large, too_many, whitening,
+};
+use crate::range_finder;
+use crate::scatter::Scatter;
+use crate::source::Source;
 use crate::step::{ApplyStep, FitStep, Learnt};
 
-/// Columns of the covariance per unit of parallel work: each is summed over all rows in one piece, whatever the number of threads.
-const PANEL: usize = 64;
-
-/// Rows per unit of parallel work when projecting. A block is always filled up, so that a row's bits do not depend on the rows beside it.
-const BLOCK: usize = 64;
+/// The covariance of more columns is refused: it would take more than 3 GB, and days to decompose.
+const MOST_COLUMNS: usize = 20_000;
 
 /// The means and the leading directions.
 #[derive(Serialize, Deserialize)]
@@ -28,6 +29,8 @@ pub(crate) struct FittedPca {
     means: Vec<f64>,
     explained_variance: Vec<f64>,
     explained_variance_ratio: Vec<f64>,
+    #[serde(default)]
+    singular_values: Vec<f64>,
     /// [columns, components]; divided by the components' standard deviations where they are whitened.
     #[serde(skip)]
     directions: Array2<f64>,
@@ -38,77 +41,191 @@ impl FitStep for Pca {
     const KINDS: &'static [Kind] = &[Kind::Numeric, Kind::Boolean];
 
     fn check(&self, columns: &[String], outline: &mut Outline) -> Result<()> {
-        if self.components <= 0.0 || (self.components > 1.0 && self.components.fract() != 0.0) {
+        let components = self.components;
+        if components <= 0.0 || (components > 1.0 && components.fract() != 0.0) {
             return Err(StageError::data(format!(
-                "`components: {}` is neither a number of components nor a share of variance",
-                self.components
+                "`components: {components}` is neither a number of components nor a share of variance"
             ))
             .help("give a whole number, 1 or more, or a share below 1"));
         }
-        let known = Outline::is_closed(columns);
-        if known && columns.is_empty() {
-            return Err(StageError::data("there is no column to take components of").help("choose other `columns`"));
+        if components < 1.0 && self.solver == PcaSolver::Randomized {
+            return Err(StageError::data(format!(
+                "`components: {components}` is a share of variance, which `solver: randomized` cannot keep: it does not find all components"
+            ))
+            .help("give a number of components, or take `solver: exact`"));
         }
-        if known && self.components > columns.len() as f64 {
-            return Err(too_many(self.components, columns.len(), "columns"));
+        if self.iterations.is_some() && self.solver == PcaSolver::Exact {
+            return Err(StageError::data("`iterations` are those of `solver: randomized`")
+                .help("leave `iterations` out, or add `solver: randomized`"));
         }
-        outline.remove(columns);
-        if self.components < 1.0 {
+        if components < 1.0 {
+            refuse_no_columns(columns)?;
+            outline.remove(columns);
             outline.add_open(&format!("{}_", self.prefix), Kind::Numeric);
             return Ok(());
         }
-        component_names(&self.prefix, self.components as usize)
-            .into_iter()
-            .try_for_each(|name| outline.add(name, Kind::Numeric))
+        check_columns(columns, components as usize, &self.prefix, outline)
     }
 
-    fn fit(&self, frame: &Frame, columns: &[String], _context: &FitContext) -> Result<Learnt<FittedPca>> {
-        let n_rows = frame.n_rows();
+    fn fit(&self, source: &Source, columns: &[String], context: &FitContext) -> Result<Learnt<FittedPca>> {
+        let n_rows = source.n_rows();
         if n_rows < 2 {
             return Err(StageError::data("components need at least 2 training rows"));
         }
         if self.components > n_rows as f64 {
             return Err(too_many(self.components, n_rows, "training rows"));
         }
-        let (centred, means) = centre(frame, columns)?;
-        let (variances, mut directions) = decompose(&centred, n_rows, columns.len())?;
-        flip_signs(&mut directions);
-        let total: f64 = variances.iter().sum();
-        let ratio = |variance: &f64| if total > 0.0 { variance / total } else { 0.0 };
-        let ratios: Vec<f64> = variances.iter().map(ratio).collect();
-        let n_components = n_components(self.components, &ratios);
-        let variances = &variances[..n_components];
-        let factors: Vec<f64> =
-            variances.iter().map(|variance| if self.whiten { whitening(*variance, variances) } else { 1.0 }).collect();
-        let directions = Array2::from_shape_fn((columns.len(), n_components), |(row, column)| {
-            directions[(row, column)] * factors[column]
-        });
-        let fitted = FittedPca {
-            names: component_names(&self.prefix, n_components),
-            origin: common_origin(frame.table.schema(), columns),
-            columns: columns.to_vec(),
-            means,
-            explained_variance: variances.to_vec(),
-            explained_variance_ratio: ratios[..n_components].to_vec(),
-            directions,
+        let parts = match self.solver {
+            PcaSolver::Exact if n_rows < columns.len() => from_few_rows(source, columns)?,
+            PcaSolver::Exact => from_covariance(source, columns)?,
+            PcaSolver::Randomized => randomized(self, source, columns, context)?,
         };
-        let text = share_text(n_components, columns.len(), variances.iter().sum(), total);
-        Learnt::applied(fitted, frame, text)
+        let n_components = n_components(self.components, &parts);
+        let fitted = FittedPca::new(source, columns, &self.prefix, parts, n_components, self.whiten);
+        Ok(Learnt::applied(fitted.0, fitted.1))
     }
 }
 
+/// The leading components only.
+fn randomized(step: &Pca, source: &Source, columns: &[String], context: &FitContext) -> Result<Parts> {
+    let (centred, means) = centred(source, columns)?;
+    let (n_rows, n_components) = (centred.nrows(), step.components as usize);
+    // scikit-learn's choice: few components of many need more iterations to be told apart.
+    let few = 10 * n_components < n_rows.min(columns.len());
+    let n_iterations = step.iterations.unwrap_or(if few { 7 } else { 4 });
+    let (directions, singular_values) =
+        range_finder::decompose(&centred.as_ref(), n_components, n_iterations, context.seed.0)?;
+    let total = centred.col_iter().map(|column| column.squared_norm_l2()).sum::<f64>() / (n_rows - 1) as f64;
+    let variances = singular_values.iter().map(|value| value * value / (n_rows - 1) as f64).collect();
+    Ok(Parts { means, n_rows, variances, total, directions })
+}
+
+/// Components, as many as were found.
+pub(crate) struct Parts {
+    pub(crate) means: Vec<f64>,
+    pub(crate) n_rows: usize,
+    /// The variance along each (divided by the number of rows less one), in descending order.
+    pub(crate) variances: Vec<f64>,
+    /// The variance of all columns.
+    pub(crate) total: f64,
+    /// As columns.
+    pub(crate) directions: Mat<f64>,
+}
+
+/// Takes columns from the outline and adds components in their place.
+pub(crate) fn check_columns(
+    columns: &[String],
+    n_components: usize,
+    prefix: &str,
+    outline: &mut Outline,
+) -> Result<()> {
+    refuse_no_columns(columns)?;
+    if Outline::is_closed(columns) && n_components > columns.len() {
+        return Err(too_many(n_components, columns.len(), "columns"));
+    }
+    outline.remove(columns);
+    component_names(prefix, n_components).into_iter().try_for_each(|name| outline.add(name, Kind::Numeric))
+}
+
+fn refuse_no_columns(columns: &[String]) -> Result<()> {
+    if columns.is_empty() {
+        return Err(StageError::data("there is no column to take components of").help("choose other `columns`"));
+    }
+    Ok(())
+}
+
 /// The number asked for, or as many as it takes to hold more than the share asked for.
-fn n_components(asked: f64, ratios: &[f64]) -> usize {
+fn n_components(asked: f64, parts: &Parts) -> usize {
     if asked >= 1.0 {
         return asked as usize;
     }
     let mut held = 0.0;
-    let enough = ratios.iter().position(|ratio| {
-        held += ratio;
+    let enough = parts.variances.iter().position(|variance| {
+        held += variance / parts.total;
         held > asked
     });
     // Constant columns have no variance to hold a share of.
     enough.map_or(1, |last| last + 1)
+}
+
+fn from_covariance(source: &Source, columns: &[String]) -> Result<Parts> {
+    if columns.len() > MOST_COLUMNS {
+        return Err(StageError::data(format!(
+            "the covariance of {} columns is too large ({MOST_COLUMNS} at most)",
+            columns.len()
+        ))
+        .help("take `solver: randomized`, `incremental_pca`, or `random_projection` before"));
+    }
+    let Scatter { n_rows, means, products } = Scatter::of(source, columns)?;
+    if !products.all_finite() {
+        return Err(too_large("principal components"));
+    }
+    let (squares, mut directions) = products.eigen()?;
+    flip_signs(&mut directions);
+    let variances: Vec<f64> = squares.iter().map(|squares| squares / (n_rows - 1) as f64).collect();
+    Ok(Parts { means, n_rows, total: variances.iter().sum(), variances, directions })
+}
+
+/// With fewer rows than columns the covariance would be the larger matrix.
+fn from_few_rows(source: &Source, columns: &[String]) -> Result<Parts> {
+    let (centred, means) = centred(source, columns)?;
+    let (values, mut directions) = right_singular(centred.as_ref())?;
+    flip_signs(&mut directions);
+    let degrees = (centred.nrows() - 1) as f64;
+    let variances: Vec<f64> = values.iter().map(|value| value * value / degrees).collect();
+    Ok(Parts { means, n_rows: centred.nrows(), total: variances.iter().sum(), variances, directions })
+}
+
+/// All rows with the columns' means subtracted, and the means.
+fn centred(source: &Source, columns: &[String]) -> Result<(Mat<f64>, Vec<f64>)> {
+    let mut rows = matrix(source, columns)?;
+    let n_rows = rows.nrows();
+    let centre = |mut column: ColMut<f64>| {
+        let mean = column.rb().iter().sum::<f64>() / n_rows as f64;
+        column.rb_mut().iter_mut().for_each(|cell| *cell -= mean);
+        mean
+    };
+    let means = rows.col_iter_mut().map(centre).collect();
+    if !rows.is_all_finite() {
+        return Err(too_large("principal components"));
+    }
+    Ok((rows, means))
+}
+
+/// The singular values in descending order and the right singular vectors as columns.
+pub(crate) fn right_singular(matrix: MatRef<f64>) -> Result<(Vec<f64>, Mat<f64>)> {
+    let svd = matrix
+        .thin_svd()
+        .map_err(|error| StageError::failed(format!("the singular value decomposition failed: {error:?}")))?;
+    Ok((svd.S().column_vector().iter().copied().collect(), svd.V().to_owned()))
+}
+
+impl FittedPca {
+    /// The leading components, and what is said of them.
+    pub(crate) fn new(
+        source: &Source,
+        columns: &[String],
+        prefix: &str,
+        parts: Parts,
+        n_components: usize,
+        whiten: bool,
+    ) -> (Self, String) {
+        let Parts { means, n_rows, mut variances, total, directions } = parts;
+        variances.truncate(n_components);
+        let ratio = |variance: &f64| if total > 0.0 { variance / total } else { 0.0 };
+        let text = share_text(n_components, columns.len(), variances.iter().sum(), total);
+        let fitted = Self {
+            names: component_names(prefix, n_components),
+            origin: common_origin(&source.schema(), columns),
+            columns: columns.to_vec(),
+            means,
+            explained_variance_ratio: variances.iter().map(ratio).collect(),
+            singular_values: variances.iter().map(|variance| (variance * (n_rows - 1) as f64).sqrt()).collect(),
+            directions: leading(&directions, &whitening(&variances, whiten)),
+            explained_variance: variances,
+        };
+        (fitted, text)
+    }
 }
 
 impl ApplyStep for FittedPca {
@@ -117,8 +234,7 @@ impl ApplyStep for FittedPca {
     }
 
     fn apply(&self, frame: &Frame) -> Result<Frame> {
-        let columns: Vec<Vec<f64>> = self.columns.par_iter().map(|name| frame.complete(name)).collect::<Result<_>>()?;
-        let scores = self.project(&columns, frame.n_rows());
+        let scores = project(frame, &self.columns, Some(&self.means), &self.directions)?;
         frame.remove(&self.columns)?.append(score_columns(&self.names, self.origin.as_deref(), &scores))
     }
 
@@ -130,97 +246,4 @@ impl ApplyStep for FittedPca {
         self.directions = read_matrix(dir, file, "directions", [self.columns.len(), self.names.len()])?;
         Ok(())
     }
-}
-
-impl FittedPca {
-    /// The scores [rows, components] in row order.
-    fn project(&self, columns: &[Vec<f64>], n_rows: usize) -> Vec<f64> {
-        let (n_columns, width) = (columns.len(), self.names.len());
-        let directions = self.directions.as_slice().unwrap_or_default();
-        let directions = MatRef::from_row_major_slice(directions, n_columns, width);
-        let mut scores = vec![0.0; n_rows * width];
-        scores.par_chunks_mut(BLOCK * width).enumerate().for_each(|(block, scores)| {
-            let rows = block * BLOCK..(block * BLOCK + scores.len() / width);
-            let mut centred = vec![0.0; BLOCK * n_columns];
-            for ((cells, column), mean) in centred.chunks_exact_mut(BLOCK).zip(columns).zip(&self.means) {
-                cells.iter_mut().zip(&column[rows.clone()]).for_each(|(cell, value)| *cell = value - mean);
-            }
-            let mut product = vec![0.0; BLOCK * width];
-            let centred = MatRef::from_column_major_slice(&centred, BLOCK, n_columns);
-            matmul(
-                MatMut::from_row_major_slice_mut(&mut product, BLOCK, width),
-                Accum::Replace,
-                centred,
-                directions,
-                1.0,
-                Par::Seq,
-            );
-            scores.copy_from_slice(&product[..scores.len()]);
-        });
-        scores
-    }
-}
-
-/// The columns with their means subtracted, one after the other, and the means.
-fn centre(frame: &Frame, columns: &[String]) -> Result<(Vec<f64>, Vec<f64>)> {
-    let n_rows = frame.n_rows();
-    let mut centred = vec![0.0; n_rows * columns.len()];
-    let centre = |(cells, name): (&mut [f64], &String)| {
-        let values = frame.complete(name)?;
-        let mean = values.iter().sum::<f64>() / n_rows as f64;
-        cells.iter_mut().zip(values).for_each(|(cell, value)| *cell = value - mean);
-        Ok(mean)
-    };
-    let means: Vec<f64> = centred.par_chunks_mut(n_rows).zip(columns).map(centre).collect::<Result<_>>()?;
-    Ok((centred, means))
-}
-
-/// The variance along each principal direction (divided by the number of rows less one), in descending order, and the directions as columns.
-fn decompose(centred: &[f64], n_rows: usize, n_columns: usize) -> Result<(Vec<f64>, Mat<f64>)> {
-    let matrix = MatRef::from_column_major_slice(centred, n_rows, n_columns);
-    let degrees = (n_rows - 1) as f64;
-    let too_large = || {
-        StageError::data("the numbers are too large for principal components")
-            .help("scale the columns before: `standard_scale`")
-    };
-    if n_rows < n_columns {
-        // Fewer rows than columns: the covariance would be the larger matrix.
-        if !matrix.is_all_finite() {
-            return Err(too_large());
-        }
-        let svd = matrix
-            .thin_svd()
-            .map_err(|error| StageError::failed(format!("the singular value decomposition failed: {error:?}")))?;
-        let variances = svd.S().column_vector().iter().map(|value| value * value / degrees).collect();
-        return Ok((variances, svd.V().to_owned()));
-    }
-    let mut covariance = vec![0.0; n_columns * n_columns];
-    covariance.par_chunks_mut(PANEL * n_columns).enumerate().for_each(|(panel, cells)| {
-        let (first, width) = (panel * PANEL, cells.len() / n_columns);
-        // The lower triangle is enough.
-        let cells = MatMut::from_column_major_slice_mut(cells, n_columns, width).subrows_mut(first, n_columns - first);
-        let below = matrix.subcols(first, n_columns - first).transpose();
-        matmul(cells, Accum::Replace, below, matrix.subcols(first, width), 1.0 / degrees, Par::Seq);
-    });
-    if !covariance.iter().all(|value| value.is_finite()) {
-        return Err(too_large());
-    }
-    let covariance = MatRef::from_column_major_slice(&covariance, n_columns, n_columns);
-    let eigen = covariance
-        .self_adjoint_eigen(Side::Lower)
-        .map_err(|error| StageError::failed(format!("the eigenvalue decomposition failed: {error:?}")))?;
-    // Ascending, and slightly negative where the true value is zero.
-    let variances = eigen.S().column_vector().iter().rev().map(|value| value.max(0.0)).collect();
-    Ok((variances, eigen.U().reverse_cols().to_owned()))
-}
-
-/// What makes a component's standard deviation 1. A component that is rounding error only becomes 0 instead of noise.
-fn whitening(variance: f64, variances: &[f64]) -> f64 {
-    let greatest = variances.first().copied().unwrap_or(0.0);
-    if variance > greatest * f64::EPSILON * variances.len() as f64 { 1.0 / variance.sqrt() } else { 0.0 }
-}
-
-fn too_many(n_components: f64, available: usize, of_what: &str) -> StageError {
-    StageError::data(format!("`components: {n_components}` is more than the {available} {of_what}"))
-        .help("lower `components`")
 }

@@ -39,6 +39,18 @@ impl Csr {
         self.starts.push(self.columns.len());
     }
 
+    /// Matrices one below the other.
+    pub(crate) fn stacked(n_columns: usize, blocks: Vec<Self>) -> Self {
+        let mut stacked = Self::empty(n_columns);
+        for block in blocks {
+            let before = stacked.columns.len();
+            stacked.starts.extend(block.starts[1..].iter().map(|start| before + start));
+            stacked.columns.extend(block.columns);
+            stacked.values.extend(block.values);
+        }
+        stacked
+    }
+
     pub(crate) fn take(&self, rows: &[usize]) -> Self {
         let mut taken = Self::empty(self.n_columns);
         for &row in rows {
@@ -135,6 +147,8 @@ mod tests {
         assert_eq!(matrix.dense_columns(&[0, 1, 2]), [[1.0, 0.0, 0.0], [0.0, 0.0, 3.0], [2.0, 0.0, 0.0]]);
         assert_eq!(matrix.dense_columns(&[2]), [[2.0, 0.0, 0.0]]);
         assert_eq!(matrix.transpose().transpose(), matrix);
+        let blocks = vec![matrix.take(&[0]), matrix.take(&[]), matrix.take(&[1, 2])];
+        assert_eq!(Csr::stacked(3, blocks), matrix);
         assert_eq!(matrix.take(&[2, 0, 2]).dense_columns(&[1]), [[3.0, 0.0, 3.0]]);
         assert_eq!(matrix.select_columns(&[2, 0]).dense_columns(&[0, 1]), [[2.0, 0.0, 0.0], [1.0, 0.0, 0.0]]);
     }

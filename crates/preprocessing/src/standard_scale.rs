@@ -1,13 +1,13 @@
 //! `standard_scale`.
 
-use rayon::prelude::*;
 use retune_spec::preprocessing::StandardScale;
 use retune_stage::{FitContext, Kind, Result, StageError};
 use serde::{Deserialize, Serialize};
 
 use crate::frame::Frame;
 use crate::outline::Outline;
-use crate::stats::moments;
+use crate::source::Source;
+use crate::stats::{Moments, moments};
 use crate::step::{ApplyStep, FitStep, Learnt, counted};
 
 /// What is subtracted from and divided by in each column.
@@ -32,16 +32,17 @@ impl FitStep for StandardScale {
         Ok(())
     }
 
-    fn fit(&self, frame: &Frame, columns: &[String], _context: &FitContext) -> Result<Learnt<FittedStandardScale>> {
-        let learn = |name: &String| learn(self, name, &frame.numeric(name)?);
-        let learned: Vec<(ColumnScale, bool)> = columns.par_iter().map(learn).collect::<Result<_>>()?;
+    fn fit(&self, source: &Source, columns: &[String], _context: &FitContext) -> Result<Learnt<FittedStandardScale>> {
+        let moments = moments(source, columns, true)?;
+        let learned = columns.iter().zip(moments).map(|(name, moments)| learn(self, name, moments));
+        let learned: Vec<(ColumnScale, bool)> = learned.collect::<Result<_>>()?;
         let n_constant = learned.iter().filter(|(_, constant)| *constant).count();
         let mut text = format!("scaled {}", counted(columns.len(), "column"));
         if n_constant > 0 {
             text += &format!(", {n_constant} of them constant");
         }
         let scales = learned.into_iter().map(|(scale, _)| scale).collect();
-        Learnt::applied(FittedStandardScale { columns: columns.to_vec(), scales }, frame, text)
+        Ok(Learnt::applied(FittedStandardScale { columns: columns.to_vec(), scales }, text))
     }
 }
 
@@ -60,16 +61,15 @@ impl ApplyStep for FittedStandardScale {
 }
 
 /// The scale of a column, and whether the column is constant.
-fn learn(step: &StandardScale, name: &str, values: &[f64]) -> Result<(ColumnScale, bool)> {
+fn learn(step: &StandardScale, name: &str, moments: Option<Moments>) -> Result<(ColumnScale, bool)> {
     // A column without values stays as it is.
-    let (n, mean, variance) = moments(values).unwrap_or((0, 0.0, 0.0));
+    let Some(moments) = moments else { return Ok((ColumnScale { mean: 0.0, deviation: 1.0 }, true)) };
+    let (mean, variance) = (moments.mean, moments.variance());
     if !(mean.is_finite() && variance.is_finite()) {
         return Err(StageError::data(format!("the values of column `{name}` are too large to scale"))
             .help("put `log1p` or `clip_outliers` before"));
     }
-    // A constant column stays constant instead of turning its rounding errors into values (the bound is scikit-learn's).
-    let bound = n as f64 * f64::EPSILON * variance + (n as f64 * mean * f64::EPSILON).powi(2);
-    let constant = variance <= bound;
+    let constant = moments.is_constant();
     let deviation = if constant || !step.scale { 1.0 } else { variance.sqrt() };
     Ok((ColumnScale { mean: if step.center { mean } else { 0.0 }, deviation }, constant))
 }

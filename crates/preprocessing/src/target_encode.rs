@@ -12,8 +12,9 @@ use serde::{Deserialize, Serialize};
 use crate::frame::{Frame, numeric_column};
 use crate::levels::Levels;
 use crate::outline::Outline;
-use crate::stats::moments;
-use crate::step::{ApplyStep, FitStep, Learnt, counted};
+use crate::stats::Moments;
+use crate::source::Source;
+use crate::step::{ApplyStep, FitStep, Learnt, Train, counted};
 
 /// What each level of each column is replaced by.
 #[derive(Serialize, Deserialize)]
@@ -54,7 +55,8 @@ impl FitStep for TargetEncode {
         Ok(())
     }
 
-    fn fit(&self, frame: &Frame, columns: &[String], context: &FitContext) -> Result<Learnt<FittedTargetEncode>> {
+    fn fit(&self, source: &Source, columns: &[String], context: &FitContext) -> Result<Learnt<FittedTargetEncode>> {
+        let frame = source.frame()?;
         let task = frame
             .table
             .schema()
@@ -64,7 +66,7 @@ impl FitStep for TargetEncode {
         let (target, quantities) = quantities(frame)?;
         if columns.is_empty() {
             let fitted = FittedTargetEncode { columns: Vec::new(), encodings: Vec::new(), means: Vec::new() };
-            return Learnt::applied(fitted, frame, "encoded no column".to_owned());
+            return Ok(Learnt::applied(fitted, "encoded no column".to_owned()));
         }
         if frame.n_rows() < self.folds {
             return Err(StageError::data(format!(
@@ -88,7 +90,7 @@ impl FitStep for TargetEncode {
         };
         let learned: Vec<_> = columns.par_iter().map(learn).collect::<Result<_>>()?;
         let (encodings, train): (Vec<Encoding>, Vec<_>) = learned.into_iter().unzip();
-        let means = quantities.iter().map(|quantity| moments(quantity).map_or(0.0, |(_, mean, _)| mean)).collect();
+        let means = quantities.iter().map(|quantity| Moments::of(quantity, None).map_or(0.0, |of| of.mean)).collect();
         let n_levels: usize = encodings.iter().map(|encoding| encoding.levels.len()).sum();
         let text = format!(
             "encoded {} of {} by the target, training rows over {} folds",
@@ -97,7 +99,7 @@ impl FitStep for TargetEncode {
             self.folds
         );
         let fitted = FittedTargetEncode { columns: columns.to_vec(), encodings, means };
-        Ok(Learnt { fitted, train: frame.replace(train)?, text })
+        Ok(Learnt { fitted, train: Train::Frame(frame.replace(train)?), text, flagged: 0 })
     }
 }
 

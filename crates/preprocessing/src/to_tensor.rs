@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::frame::Frame;
 use crate::outline::Outline;
+use crate::source::Source;
 use crate::step::{ApplyStep, FitStep, Learnt, counted};
 
 /// Nothing is learned; the stage makes the tensors of what leaves its last step.
@@ -21,9 +22,9 @@ impl FitStep for ToTensor {
         Ok(())
     }
 
-    fn fit(&self, frame: &Frame, _columns: &[String], _context: &FitContext) -> Result<Learnt<FittedToTensor>> {
-        let text = format!("made a tensor of {}", counted(frame.n_features(), "column"));
-        Learnt::applied(FittedToTensor {}, frame, text)
+    fn fit(&self, source: &Source, _columns: &[String], _context: &FitContext) -> Result<Learnt<FittedToTensor>> {
+        let text = format!("made a tensor of {}", counted(source.n_features(), "column"));
+        Ok(Learnt::applied(FittedToTensor {}, text))
     }
 }
 

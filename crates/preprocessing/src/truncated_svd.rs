@@ -2,23 +2,25 @@
 
 use std::collections::HashMap;
 
-use faer::{Mat, MatRef};
 use ndarray::Array2;
-use rand::SeedableRng;
-use rand_chacha::ChaCha8Rng;
-use rand_distr::{Distribution, StandardNormal};
 use retune_spec::preprocessing::TruncatedSvd;
 use retune_stage::{FitContext, Kind, LoadDir, Result, SaveDir, StageError};
 use serde::{Deserialize, Serialize};
 
 use crate::frame::{Frame, SparseBlock, common_origin, score_columns};
 use crate::outline::Outline;
-use crate::projection::{component_names, flip_signs, read_matrix, share_text, variance};
+use crate::projection::{
+    component_names, dense, flip_signs, leading, matrix, project, read_matrix, share_text, too_large, too_many,
+    variance,
+};
+use crate::range_finder::{SparseOperator, decompose};
+use crate::scatter::Products;
+use crate::source::Source;
 use crate::sparse::Csr;
-use crate::step::{ApplyStep, FitStep, Learnt};
+use crate::step::{ApplyStep, FitStep, Learnt, Train};
 
-/// Random directions beyond those asked for, which make the leading ones exact (as in scikit-learn).
-const OVERSAMPLES: usize = 10;
+/// Up to so many columns the products of all of them are decomposed, which is exact and takes no longer than the random directions.
+const EXACT_COLUMNS: usize = 1024;
 
 /// The leading right singular vectors.
 #[derive(Serialize, Deserialize)]
@@ -45,22 +47,70 @@ impl FitStep for TruncatedSvd {
         component_names(&self.prefix, self.components).into_iter().try_for_each(|name| outline.add(name, Kind::Numeric))
     }
 
-    fn fit(&self, frame: &Frame, columns: &[String], context: &FitContext) -> Result<Learnt<FittedTruncatedSvd>> {
-        let matrix = gather(frame, columns)?;
-        if self.components > matrix.n_rows() {
-            return Err(too_many(self.components, matrix.n_rows(), "training rows"));
+    fn fit(&self, source: &Source, columns: &[String], context: &FitContext) -> Result<Learnt<FittedTruncatedSvd>> {
+        let frame = source.frame()?;
+        if self.components > frame.n_rows() {
+            return Err(too_many(self.components, frame.n_rows(), "training rows"));
         }
-        let (directions, singular_values) = decompose(&matrix, self.components, self.iterations, context.seed.0)?;
-        let origin = common_origin(&frame.schema(), columns);
+        let Parts { directions, singular_values, total } = if all_dense(frame, columns) {
+            from_dense(self, source, columns, context)
+        } else {
+            from_sparse(self, frame, columns, context)
+        }?;
         let names = component_names(&self.prefix, self.components);
-        let scores = matrix.multiply(&directions, self.components);
-        let kept: f64 = variance(&scores, self.components).iter().sum();
-        let text = share_text(self.components, columns.len(), kept, matrix.total_variance());
-        let train = frame.remove(columns)?.append(score_columns(&names, origin.as_deref(), &scores))?;
-        let directions = Array2::from_shape_vec((columns.len(), self.components), directions);
-        let directions = directions.map_err(|error| StageError::failed(error.to_string()))?;
+        let origin = common_origin(&frame.schema(), columns);
         let fitted = FittedTruncatedSvd { columns: columns.to_vec(), names, origin, singular_values, directions };
-        Ok(Learnt { fitted, train, text })
+        let scores = fitted.scores(frame)?;
+        let kept: f64 = variance(&scores, self.components).iter().sum();
+        let text = share_text(self.components, columns.len(), kept, total);
+        let columns = score_columns(&fitted.names, fitted.origin.as_deref(), &scores);
+        let train = frame.remove(&fitted.columns)?.append(columns)?;
+        Ok(Learnt { fitted, train: Train::Frame(train), text, flagged: 0 })
+    }
+}
+
+/// The leading singular vectors and values, and the variance of all columns.
+struct Parts {
+    directions: Array2<f64>,
+    singular_values: Vec<f64>,
+    total: f64,
+}
+
+fn from_dense(step: &TruncatedSvd, source: &Source, columns: &[String], context: &FitContext) -> Result<Parts> {
+    let n_rows = source.n_rows();
+    if columns.len() > EXACT_COLUMNS || columns.len() > n_rows {
+        let matrix = matrix(source, columns)?;
+        let (vectors, singular_values) = decompose(&matrix.as_ref(), step.components, step.iterations, context.seed.0)?;
+        let total = matrix.col_iter().map(|column| variance(&column.iter().copied().collect::<Vec<_>>(), 1)[0]).sum();
+        return Ok(Parts { directions: leading(&vectors, &vec![1.0; step.components]), singular_values, total });
+    }
+    let values = dense(source.frame()?, columns)?;
+    let mut products = Products::none(columns.len());
+    products.add_rows(&values, |_, _| 0.0);
+    if !products.all_finite() {
+        return Err(too_large("a decomposition"));
+    }
+    let (squares, mut vectors) = products.eigen()?;
+    flip_signs(&mut vectors);
+    let total = values.chunks_exact(n_rows).map(|column| variance(column, 1)[0]).sum();
+    let singular_values = squares.iter().take(step.components).map(|square| square.sqrt()).collect();
+    Ok(Parts { directions: leading(&vectors, &vec![1.0; step.components]), singular_values, total })
+}
+
+fn from_sparse(step: &TruncatedSvd, frame: &Frame, columns: &[String], context: &FitContext) -> Result<Parts> {
+    let operator = SparseOperator::new(gather(frame, columns)?);
+    let (vectors, singular_values) = decompose(&operator, step.components, step.iterations, context.seed.0)?;
+    let directions = leading(&vectors, &vec![1.0; step.components]);
+    Ok(Parts { directions, singular_values, total: operator.matrix().total_variance() })
+}
+
+impl FittedTruncatedSvd {
+    /// The products [rows, components] in row order.
+    fn scores(&self, frame: &Frame) -> Result<Vec<f64>> {
+        if all_dense(frame, &self.columns) {
+            return project(frame, &self.columns, None, &self.directions);
+        }
+        Ok(gather(frame, &self.columns)?.multiply(self.directions.as_slice().unwrap_or_default(), self.names.len()))
     }
 }
 
@@ -70,8 +120,7 @@ impl ApplyStep for FittedTruncatedSvd {
     }
 
     fn apply(&self, frame: &Frame) -> Result<Frame> {
-        let directions = self.directions.as_slice().unwrap_or_default();
-        let scores = gather(frame, &self.columns)?.multiply(directions, self.names.len());
+        let scores = self.scores(frame)?;
         frame.remove(&self.columns)?.append(score_columns(&self.names, self.origin.as_deref(), &scores))
     }
 
@@ -85,8 +134,13 @@ impl ApplyStep for FittedTruncatedSvd {
     }
 }
 
+/// Whether none of the columns is sparse.
+pub(crate) fn all_dense(frame: &Frame, columns: &[String]) -> bool {
+    frame.sparse.is_empty() || columns.iter().all(|name| frame.table.schema().field(name).is_some())
+}
+
 /// The columns as one sparse matrix, whether they are sparse or not.
-fn gather(frame: &Frame, columns: &[String]) -> Result<Csr> {
+pub(crate) fn gather(frame: &Frame, columns: &[String]) -> Result<Csr> {
     let place: HashMap<&str, u32> =
         columns.iter().enumerate().map(|(index, name)| (name.as_str(), index as u32)).collect();
     let in_table = columns.iter().filter(|name| frame.table.schema().field(name).is_some());
@@ -110,52 +164,4 @@ fn gather(frame: &Frame, columns: &[String]) -> Result<Csr> {
         matrix.push_row(dense.chain(sparse));
     }
     Ok(matrix)
-}
-
-/// The leading right singular vectors [columns, components] in row order, and their singular values: the randomised range finder of Halko,
-/// Martinsson and Tropp (2011), each product made orthonormal so that small singular values are not lost.
-fn decompose(matrix: &Csr, n_components: usize, n_iterations: usize, seed: u64) -> Result<(Vec<f64>, Vec<f64>)> {
-    let transposed = matrix.transpose();
-    let width = (n_components + OVERSAMPLES).min(matrix.n_rows()).min(matrix.n_columns);
-    let mut random = ChaCha8Rng::seed_from_u64(seed);
-    let mut directions: Vec<f64> = StandardNormal.sample_iter(&mut random).take(matrix.n_columns * width).collect();
-    for _ in 0..n_iterations {
-        let range = orthonormal(&matrix.multiply(&directions, width), width);
-        directions = orthonormal(&transposed.multiply(&range, width), width);
-    }
-    let range = orthonormal(&matrix.multiply(&directions, width), width);
-    let small = transposed.multiply(&range, width); // [columns, width]: the matrix seen from its range
-    let small = MatRef::from_row_major_slice(&small, matrix.n_columns, width);
-    if !small.is_all_finite() {
-        return Err(StageError::data("the numbers are too large to decompose").help("scale the columns before"));
-    }
-    let svd = small
-        .thin_svd()
-        .map_err(|error| StageError::failed(format!("the singular value decomposition failed: {error:?}")))?;
-    let mut vectors = svd.U().subcols(0, n_components).to_owned();
-    flip_signs(&mut vectors);
-    let values = svd.S().column_vector().iter().take(n_components).copied().collect();
-    let in_rows = (0..vectors.nrows()).flat_map(|row| (0..n_components).map(move |column| (row, column)));
-    Ok((in_rows.map(|(row, column)| vectors[(row, column)]).collect(), values))
-}
-
-/// An orthonormal basis of the range of a matrix, both in row order.
-fn orthonormal(matrix: &[f64], width: usize) -> Vec<f64> {
-    let n_rows = matrix.len() / width;
-    let basis: Mat<f64> = MatRef::from_row_major_slice(matrix, n_rows, width).qr().compute_thin_Q();
-    let mut in_rows = vec![0.0; matrix.len()];
-    for column in 0..width {
-        in_rows
-            .iter_mut()
-            .skip(column)
-            .step_by(width)
-            .zip(basis.col_as_slice(column))
-            .for_each(|(cell, value)| *cell = *value);
-    }
-    in_rows
-}
-
-fn too_many(n_components: usize, available: usize, of_what: &str) -> StageError {
-    StageError::data(format!("`components: {n_components}` is more than the {available} {of_what}"))
-        .help("lower `components`")
 }

@@ -8,11 +8,13 @@ use serde::de::DeserializeOwned;
 
 use crate::data::{Data, TaskKind};
 use crate::diagnostic::{Diagnostic, one_of};
+use crate::date_format::DateFormat;
 use crate::estimators::Estimator;
+use crate::expression::Expression;
 use crate::fine_tuning::Goal;
 use crate::metric::Metric;
 use crate::model_selection::{Candidate, Space};
-use crate::preprocessing::{ImputeStrategy, Step};
+use crate::preprocessing::{ClassWeights, ImputeStrategy, LabelWeights, Step};
 use crate::validate::{display_span, with_origin};
 use crate::yaml::{Entry, Node, Yaml};
 
@@ -213,6 +215,7 @@ fn check_preprocessing(with: &Node, diagnostics: &mut Vec<Diagnostic>) {
         }
         if let Some(step) = typed::<Step>(node) {
             check_step(&step, entry, diagnostics);
+            check_expressions(&step, entry, diagnostics);
         }
     }
 }
@@ -242,6 +245,24 @@ fn check_step(step: &Step, entry: &Entry, diagnostics: &mut Vec<Diagnostic>) {
                 );
             }
         },
+        Step::DropMissing(drop) if drop.rows.is_none() && drop.columns.is_none() => {
+            let help = "give a share of missing values: `rows: 0.5`, `columns: 0.9`, or both";
+            wrong("rows", "`drop_missing` says neither which rows nor which columns go".to_owned(), Some(help));
+        }
+        Step::ParseDates(dates) => {
+            for (message, help) in dates.formats.iter().filter_map(|format| DateFormat::parse(format).err()) {
+                wrong("formats", message, Some(&help));
+            }
+        }
+        Step::Outliers(outliers) => {
+            outliers.misfits().into_iter().for_each(|(key, message, help)| wrong(key, message, Some(&help)));
+        }
+        Step::ClassWeights(ClassWeights { weights: LabelWeights::Each(weights) }) => {
+            for (label, weight) in weights.iter().filter(|(_, weight)| !(weight.is_finite() && **weight >= 0.0)) {
+                let message = format!("`weights` gives `{label}` the weight {weight}");
+                wrong("weights", message, Some("a weight is 0 or more"));
+            }
+        }
         Step::ClipOutliers(clip) => {
             let [low, high] = clip.percentiles;
             if low >= high {
@@ -286,13 +307,41 @@ fn check_step(step: &Step, entry: &Entry, diagnostics: &mut Vec<Diagnostic>) {
             check_prefix(&pca.prefix, &mut wrong);
         }
         Step::TruncatedSvd(svd) => check_prefix(&svd.prefix, &mut wrong),
-        Step::DropDuplicates(_)
-        | Step::Log1p(_)
-        | Step::OneHot(_)
-        | Step::TargetEncode(_)
-        | Step::StandardScale(_)
-        | Step::ToTensor(_) => {}
+        // Nothing beyond what the schema checks.
+        _ => {}
     }
+}
+
+/// Mistakes in expressions of SQL, underlined where they are.
+fn check_expressions(step: &Step, entry: &Entry, diagnostics: &mut Vec<Diagnostic>) {
+    let entries: Vec<&Entry> = match step {
+        Step::FilterRows(_) => entry.node.entry("where").into_iter().collect(),
+        Step::Derive(_) => entry.node.get("columns").map(Node::entries).unwrap_or_default().iter().collect(),
+        _ => return,
+    };
+    for entry in entries {
+        let Some(text) = entry.node.as_str().filter(|text| !text.contains("${{")) else {
+            continue;
+        };
+        if let Err(mistake) = Expression::parse(text) {
+            let at = part_of(&entry.node, text, &mistake.place).unwrap_or_else(|| value_place(entry));
+            let diagnostic = Diagnostic::error(mistake.message).at(at).with_help_if(mistake.help);
+            diagnostics.push(with_origin(diagnostic, &entry.node));
+        }
+    }
+}
+
+/// Where a part of a text stands, if the text is written in the file as it is, in quotes or without.
+pub(crate) fn part_of(node: &Node, text: &str, part: &Range<usize>) -> Option<Range<usize>> {
+    let quote = match node.span.len().checked_sub(text.len()) {
+        Some(0) => 0,
+        // An escape would make the written text longer than by the quotes.
+        Some(2) => 1,
+        _ => return None,
+    };
+    let start = node.span.start + quote;
+    let multiline = text.contains('\n');
+    (node.origin.is_none() && !multiline && !part.is_empty()).then(|| start + part.start..start + part.end)
 }
 
 fn check_prefix(prefix: &str, wrong: &mut impl FnMut(&str, String, Option<&str>)) {

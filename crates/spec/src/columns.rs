@@ -28,7 +28,8 @@ impl<T> OneOrMany<T> {
 /// Chooses feature columns.
 ///
 /// A word that is a kind (`numeric`, `categorical`, `boolean`, `datetime`, `text`, `image`, `audio`) chooses by kind, `all` chooses every
-/// feature, anything else is a column name or a glob (`summary_*`). A list chooses what any of its items chooses.
+/// feature, anything else is a column name or a glob (`summary_*`). A list chooses what any of its items chooses. `{ dtype: float32 }` chooses by how
+/// values are stored, `{ not: ... }` what the inner one does not choose.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Selector {
@@ -38,6 +39,11 @@ pub enum Selector {
     Not {
         /// What is left out.
         not: Box<Selector>,
+    },
+    /// Every feature whose values are stored in one of these types: `{ dtype: float32 }`, `{ dtype: [integer, boolean] }`.
+    Dtype {
+        /// The types.
+        dtype: OneOrMany<Dtype>,
     },
     /// A column whose name is also the word of a kind: `{ name: text }`.
     Name {
@@ -84,7 +90,59 @@ impl Selector {
                 words.as_slice().iter().map(String::as_str).filter(|word| is_exact_name(word)).collect()
             }
             Self::Not { not } => not.exact_names(),
+            Self::Dtype { .. } => Vec::new(),
             Self::Name { name } => vec![name],
+        }
+    }
+}
+
+/// How the values of a column are stored, as polars and Arrow name it. `float`, `integer` and `unsigned` stand for every width.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Dtype {
+    Float,
+    Float32,
+    Float64,
+    Integer,
+    Int8,
+    Int16,
+    Int32,
+    Int64,
+    Unsigned,
+    Uint8,
+    Uint16,
+    Uint32,
+    Uint64,
+    Boolean,
+    String,
+    Date,
+    Datetime,
+    Time,
+    Duration,
+    Binary,
+}
+
+impl Dtype {
+    /// Whether a column of `other`, a type of one width, is one of this.
+    pub fn covers(self, other: Self) -> bool {
+        let unsigned = matches!(other, Self::Uint8 | Self::Uint16 | Self::Uint32 | Self::Uint64);
+        match self {
+            Self::Float => matches!(other, Self::Float32 | Self::Float64),
+            Self::Unsigned => unsigned,
+            Self::Integer => unsigned || matches!(other, Self::Int8 | Self::Int16 | Self::Int32 | Self::Int64),
+            one => one == other,
+        }
+    }
+
+    /// Whether columns of a kind may be stored so.
+    pub fn may_hold(self, kind: Kind) -> bool {
+        match self {
+            Self::Boolean => kind == Kind::Boolean,
+            Self::String => matches!(kind, Kind::Categorical | Kind::Text | Kind::Image | Kind::Audio),
+            Self::Date | Self::Datetime | Self::Time | Self::Duration => kind == Kind::Datetime,
+            Self::Binary => matches!(kind, Kind::Image | Kind::Audio),
+            _ => kind == Kind::Numeric,
         }
     }
 }

@@ -3,11 +3,13 @@
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
+use crate::checks::part_of;
 use crate::columns::Selector;
 use crate::diagnostic::{Diagnostic, did_you_mean};
 use crate::document::Document;
+use crate::expression::Expression;
 use crate::pipeline::{Pipeline, StageKind};
-use crate::preprocessing::Step;
+use crate::preprocessing::{Outliers, Step};
 use crate::yaml::Node;
 
 /// Everything that names a column which the source does not have and no earlier step can have made. `columns` is the header of the source.
@@ -38,27 +40,47 @@ struct Made {
     derived: bool,
     /// Prefixes of numbered columns.
     prefixes: Vec<String>,
+    /// Names that a step gives.
+    names: Vec<String>,
 }
 
 impl Made {
     fn add(&mut self, step: &Step) {
         match step {
             Step::Impute(impute) => self.derived |= impute.indicator,
-            Step::OneHot(_) | Step::TargetEncode(_) | Step::TfIdf(_) => self.derived = true,
-            Step::TruncatedSvd(svd) => self.prefixes.push(svd.prefix.clone()),
-            Step::Pca(pca) => self.prefixes.push(pca.prefix.clone()),
             Step::DropDuplicates(_)
+            | Step::DropMissing(_)
+            | Step::DropConstant(_)
+            | Step::DropIdentifiers(_)
+            | Step::FilterRows(_)
+            | Step::CleanText(_)
+            | Step::NullTokens(_)
+            | Step::ReplaceValues(_)
+            | Step::MergeCategories(_)
+            | Step::Cast(_)
+            | Step::ParseNumbers(_)
+            | Step::ParseDates(_)
             | Step::ClipOutliers(_)
             | Step::Log1p(_)
             | Step::StandardScale(_)
             | Step::MinMaxScale(_)
             | Step::ToTensor(_) => {}
+            Step::Outliers(_) => {
+                self.derived = true;
+                self.names.push(Outliers::OUTLIER.to_owned());
+            }
+            Step::Derive(derive) => self.names.extend(derive.columns.keys().cloned()),
+            Step::TruncatedSvd(svd) => self.prefixes.push(svd.prefix.clone()),
+            Step::Pca(pca) => self.prefixes.push(pca.prefix.clone()),
+            // Most steps that make columns call them after their source.
+            _ => self.derived = true,
         }
     }
 
     fn may_hold(&self, name: &str, columns: &[String]) -> bool {
         let follows = |stem: &str| name.strip_prefix(stem).and_then(|rest| rest.strip_prefix('_'));
-        (self.derived && columns.iter().any(|column| follows(column).is_some()))
+        self.names.iter().any(|made| made == name)
+            || (self.derived && columns.iter().any(|column| follows(column).is_some()))
             || self.prefixes.iter().any(|prefix| {
                 follows(prefix)
                     .is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
@@ -115,6 +137,7 @@ impl Check<'_> {
                     if let Some(columns) = step.columns() {
                         self.selector(columns, &pointer, &made, step.word(), !matches!(step, Step::DropDuplicates(_)));
                     }
+                    self.expressions(step, &format!("/stages/{index}/with/steps/{at}/{}", step.word()), &made);
                     made.add(step);
                 }
             }
@@ -130,15 +153,40 @@ impl Check<'_> {
         }
     }
 
+    /// The columns that the expressions of a step name.
+    fn expressions(&mut self, step: &Step, pointer: &str, made: &Made) {
+        let document = self.document;
+        let mut made = made.clone();
+        let entries = match step {
+            Step::FilterRows(_) => document.node(pointer).and_then(|node| node.entry("where")).into_iter().collect(),
+            Step::Derive(_) => document.node(&format!("{pointer}/columns")).map(Node::entries).unwrap_or_default().iter().collect(),
+            _ => Vec::new(),
+        };
+        for entry in entries {
+            let Some(text) = entry.node.as_str() else { continue };
+            // What is no expression has been reported.
+            let Ok(expression) = Expression::parse(text) else { continue };
+            for name in expression.columns() {
+                let place = text.find(name).and_then(|start| part_of(&entry.node, text, &(start..start + name.len())));
+                self.name(name, place.or_else(|| Some(entry.node.span.clone())), &made, step.word(), true);
+            }
+            made.names.push(entry.key.clone());
+        }
+    }
+
     fn selector(&mut self, selector: &Selector, pointer: &str, made: &Made, word: &str, features_only: bool) {
         for name in selector.exact_names() {
             let span = self.word_span(pointer, name);
-            if let Some(role) = self.role(name).filter(|_| features_only && !matches!(selector, Selector::Not { .. })) {
-                let message = format!("`{word}` works on features, but `{name}` is {role}");
-                self.diagnostics.push(Diagnostic::error(message).at(span));
-            } else if !self.columns.iter().any(|column| column == name) && !made.may_hold(name, self.columns) {
-                self.report_unknown(name, span, Some(made));
-            }
+            self.name(name, span, made, word, features_only && !matches!(selector, Selector::Not { .. }));
+        }
+    }
+
+    fn name(&mut self, name: &str, span: Option<Range<usize>>, made: &Made, word: &str, features_only: bool) {
+        if let Some(role) = self.role(name).filter(|_| features_only) {
+            let message = format!("`{word}` works on features, but `{name}` is {role}");
+            self.diagnostics.push(Diagnostic::error(message).at(span));
+        } else if !self.columns.iter().any(|column| column == name) && !made.may_hold(name, self.columns) {
+            self.report_unknown(name, span, Some(made));
         }
     }
 

@@ -25,6 +25,8 @@ pub enum Role {
     Ignore,
     /// The number of the row in its source, counted from 1; named [`Schema::ROW`].
     RowNumber,
+    /// Which steps would have dropped the row, had it been a training row; named [`Schema::FLAGS`].
+    Flags,
 }
 
 /// What the values of a column are.
@@ -148,6 +150,9 @@ pub struct Schema {
 impl Schema {
     /// The name of the column that holds each row's number in its source.
     pub const ROW: &'static str = "#row";
+
+    /// The name of the column that says which steps would have dropped a row, had it been a training row; missing where none would.
+    pub const FLAGS: &'static str = "#flags";
 
     /// The column of that name.
     pub fn field(&self, name: &str) -> Option<&Field> {

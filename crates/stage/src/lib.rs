@@ -4,6 +4,7 @@ mod artifact;
 mod chain;
 mod context;
 mod error;
+mod pieces;
 mod report;
 mod rows;
 mod seed;
@@ -14,10 +15,11 @@ pub use artifact::{LoadDir, SaveDir};
 pub use chain::{FittedChain, Upstream};
 pub use context::{FitContext, Progress, Silent};
 pub use error::StageError;
+pub use pieces::{ChainedPieces, SourcePieces, StoredPieces};
 pub use report::{Learned, RowChange, StageReport};
 pub use retune_protocol::{Device, ErrorClass, Level};
-pub use retune_table::{Field, Fold, Kind, Role, Schema, Table, Target, Task, Ties};
-pub use rows::{Design, Rows, TensorRows};
+pub use retune_table::{Field, Fold, Kind, PIECE_ROWS, Role, Schema, Table, Target, Task, Ties};
+pub use rows::{Design, Pieces, Rows, TensorRows, gather};
 pub use seed::Seed;
 
 /// The result of anything a stage does.

@@ -32,9 +32,20 @@ pub struct RowChange {
     pub dropped: usize,
     /// Rows that the step added.
     pub added: usize,
+    /// Rows that stayed and in which the step changed a value.
+    #[serde(default)]
+    pub changed: usize,
+    /// Rows that stayed and that the step flagged.
+    #[serde(default)]
+    pub flagged: usize,
 }
 
 impl RowChange {
+    /// All rows stayed as they were.
+    pub fn none(step: &str, rows_in: usize) -> Self {
+        Self { step: step.to_owned(), rows_in, dropped: 0, added: 0, changed: 0, flagged: 0 }
+    }
+
     /// Training rows that went out.
     pub fn rows_out(&self) -> usize {
         self.rows_in + self.added - self.dropped

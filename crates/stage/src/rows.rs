@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ndarray::Array2;
+use rayon::prelude::*;
 use retune_table::{Schema, Table, Target, Ties};
 
 use crate::{Result, StageError};
@@ -16,6 +17,26 @@ pub enum Rows {
     Table(Table),
     /// libtorch tensors, as the crate `retune-tensor` makes them.
     Tensors(Arc<dyn TensorRows>),
+    /// A table that is read piece by piece, because it may be larger than memory.
+    Pieces(Arc<dyn Pieces>),
+}
+
+/// A table that is read piece by piece, as often as somebody asks.
+pub trait Pieces: Send + Sync {
+    /// The columns.
+    fn schema(&self) -> &Schema;
+
+    /// The number of rows.
+    fn n_rows(&self) -> usize;
+
+    /// The number of pieces.
+    fn n_pieces(&self) -> usize;
+
+    /// The number of the first row of the piece at `index`, counted from 0; the number of rows for the index after the last.
+    fn first_row(&self, index: usize) -> usize;
+
+    /// The piece at `index`, with all columns or with the named ones (in the schema's order).
+    fn piece(&self, index: usize, columns: Option<&[String]>) -> Result<Table>;
 }
 
 /// Named tensors whose first dimension counts rows. Behind a trait, so that only the crates that compute with tensors link libtorch.
@@ -84,6 +105,7 @@ impl Rows {
         match self {
             Self::Table(table) => table.n_rows(),
             Self::Tensors(tensors) => tensors.n_rows(),
+            Self::Pieces(pieces) => pieces.n_rows(),
         }
     }
 
@@ -92,6 +114,7 @@ impl Rows {
         match self {
             Self::Table(table) => table.schema(),
             Self::Tensors(tensors) => tensors.schema(),
+            Self::Pieces(pieces) => pieces.schema(),
         }
     }
 
@@ -101,6 +124,15 @@ impl Rows {
             Self::Table(table) => Ok(table),
             Self::Tensors(_) => Err(StageError::failed("this stage works on a table and was given tensors")
                 .help("put `to_tensor` at the end of the last stage before the model")),
+            Self::Pieces(_) => Err(StageError::failed("rows that are read by pieces were not gathered before")),
+        }
+    }
+
+    /// The same rows, not by pieces but in memory. Fails where they would not fit.
+    pub fn gather(self) -> Result<Self> {
+        match self {
+            Self::Pieces(pieces) => Ok(Self::Table(gather(pieces.as_ref())?)),
+            other => Ok(other),
         }
     }
 
@@ -109,6 +141,7 @@ impl Rows {
         match self {
             Self::Table(table) => Ok(Self::Table(table.take(indices)?)),
             Self::Tensors(tensors) => Ok(Self::Tensors(tensors.take(indices)?)),
+            Self::Pieces(pieces) => Self::Table(gather(pieces.as_ref())?).take(indices),
         }
     }
 
@@ -116,6 +149,7 @@ impl Rows {
     pub fn design(&self) -> Result<Design> {
         match self {
             Self::Tensors(tensors) => tensors.design(),
+            Self::Pieces(pieces) => Self::Table(gather(pieces.as_ref())?).design(),
             Self::Table(table) => {
                 let has_target = table.schema().of_role(retune_table::Role::Target).is_some();
                 Ok(Design {
@@ -128,4 +162,29 @@ impl Rows {
             }
         }
     }
+}
+
+/// All pieces as one table. Fails where it would take more memory than there is.
+pub fn gather(pieces: &dyn Pieces) -> Result<Table> {
+    let cells = pieces.n_rows().saturating_mul(pieces.schema().fields.len());
+    if let Some(available) = available_memory()
+        && cells.saturating_mul(size_of::<f64>()) as u64 > available
+    {
+        let (rows, columns) = (pieces.n_rows(), pieces.schema().fields.len());
+        return Err(StageError::data(format!(
+            "{rows} rows of {columns} columns do not fit into the {} GiB of memory that are free",
+            available >> 30
+        ))
+        .help("see with `retune plan` which steps need all rows at once; leave them out, or take fewer rows or columns"));
+    }
+    let tables = (0..pieces.n_pieces()).into_par_iter().map(|index| pieces.piece(index, None));
+    let tables: Vec<Table> = tables.collect::<Result<_>>()?;
+    Ok(Table::concat(&tables, pieces.schema())?)
+}
+
+/// Bytes that the system could give out; `None` where it does not say.
+fn available_memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
 }

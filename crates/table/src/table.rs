@@ -5,7 +5,7 @@ use ndarray::Array2;
 use polars::prelude::*;
 use rayon::prelude::*;
 use retune_spec::Selector;
-use retune_spec::columns::{OneOrMany, is_glob};
+use retune_spec::columns::{Dtype, OneOrMany, is_glob};
 // polars has a `Schema` of its own.
 use retune_spec::Schema as Columns;
 use retune_spec::schema::{Field, Kind, Role, Task};
@@ -96,6 +96,24 @@ impl Table {
         Ok(Self { frame, schema: self.schema.clone() })
     }
 
+    /// The rows from `first` on, `n_rows` of them or as many as there are, without copying them.
+    #[must_use]
+    pub fn slice(&self, first: usize, n_rows: usize) -> Self {
+        Self { frame: self.frame.slice(first as i64, n_rows), schema: self.schema.clone() }
+    }
+
+    /// Tables of one schema, one below the other.
+    pub fn concat(tables: &[Self], schema: &Columns) -> Result<Self, TableError> {
+        let Some((first, rest)) = tables.split_first() else {
+            let columns = schema.fields.iter().map(empty_column).collect();
+            return Self::new(DataFrame::new(0, columns)?, schema.clone());
+        };
+        let mut frame = first.frame.clone();
+        rest.iter().try_for_each(|table| frame.vstack_mut(&table.frame).map(|_| ()))?;
+        frame.rechunk_mut_par();
+        Self::new(frame, schema.clone())
+    }
+
     /// A column as 64-bit floats, a missing value as NaN. The column must be numeric or boolean.
     pub fn numeric(&self, name: &str) -> Result<Vec<f64>, TableError> {
         let column = self.column(name)?;
@@ -138,7 +156,12 @@ impl Table {
 
     /// The names of the features that a selector chooses, in the table's order.
     pub fn select(&self, selector: &Selector) -> Result<Vec<String>, TableError> {
-        select(&self.schema, selector)
+        select_typed(&self.schema, &|name| self.dtype(name), selector)
+    }
+
+    /// The type in which a column is stored, where a selector can name it.
+    pub fn dtype(&self, name: &str) -> Option<Dtype> {
+        self.frame.column(name).ok().and_then(|column| dtype_of(column.dtype()))
     }
 
     /// The features as a matrix [rows, features] of 64-bit floats in standard layout. Every feature must be numeric or boolean, without missing values.
@@ -233,10 +256,29 @@ pub(crate) fn row_number(frame: &DataFrame, row: usize) -> u64 {
 /// The names of the features that a selector chooses, in the schema's order. A name that does not exist and a selector that matches nothing are errors,
 /// except for a kind of which there is none.
 pub fn select(schema: &Columns, selector: &Selector) -> Result<Vec<String>, TableError> {
+    select_typed(schema, &|_| None, selector)
+}
+
+/// [`select`] where the columns' types are known. Of a column whose type is not, its kind decides whether a `dtype` may choose it.
+pub fn select_typed(
+    schema: &Columns,
+    dtype_of: &dyn Fn(&str) -> Option<Dtype>,
+    selector: &Selector,
+) -> Result<Vec<String>, TableError> {
     let chosen: Vec<String> = match selector {
         Selector::Not { not } => {
-            let left_out = select(schema, not)?;
+            let left_out = select_typed(schema, dtype_of, not)?;
             schema.features().map(|field| field.name.clone()).filter(|name| !left_out.contains(name)).collect()
+        }
+        Selector::Dtype { dtype } => {
+            let is = |field: &&Field| {
+                let stored = dtype_of(&field.name);
+                dtype.as_slice().iter().any(|dtype| match stored {
+                    Some(stored) => dtype.covers(stored),
+                    None => dtype.may_hold(field.kind),
+                })
+            };
+            schema.features().filter(is).map(|field| field.name.clone()).collect()
         }
         Selector::Name { name } => {
             require_feature(schema, name)?;
@@ -245,6 +287,29 @@ pub fn select(schema: &Columns, selector: &Selector) -> Result<Vec<String>, Tabl
         Selector::Words(words) => select_words(schema, words)?,
     };
     Ok(chosen)
+}
+
+fn dtype_of(dtype: &DataType) -> Option<Dtype> {
+    Some(match dtype {
+        DataType::Float32 => Dtype::Float32,
+        DataType::Float64 => Dtype::Float64,
+        DataType::Int8 => Dtype::Int8,
+        DataType::Int16 => Dtype::Int16,
+        DataType::Int32 => Dtype::Int32,
+        DataType::Int64 => Dtype::Int64,
+        DataType::UInt8 => Dtype::Uint8,
+        DataType::UInt16 => Dtype::Uint16,
+        DataType::UInt32 => Dtype::Uint32,
+        DataType::UInt64 => Dtype::Uint64,
+        DataType::Boolean => Dtype::Boolean,
+        DataType::String => Dtype::String,
+        DataType::Date => Dtype::Date,
+        DataType::Datetime(..) => Dtype::Datetime,
+        DataType::Time => Dtype::Time,
+        DataType::Duration(_) => Dtype::Duration,
+        DataType::Binary => Dtype::Binary,
+        _ => return None,
+    })
 }
 
 fn select_words(schema: &Columns, words: &OneOrMany<String>) -> Result<Vec<String>, TableError> {
@@ -285,6 +350,18 @@ fn require_feature(schema: &Columns, name: &str) -> Result<(), TableError> {
         Some(field) => Err(TableError::new(format!("column `{name}` is not a feature (its role is {:?})", field.role))),
         None => Err(TableError::no_column(name, schema.features().map(|field| field.name.as_str()))),
     }
+}
+
+/// A column of a field without any row.
+fn empty_column(field: &Field) -> Column {
+    let dtype = match field.kind {
+        Kind::Numeric => DataType::Float64,
+        Kind::Boolean => DataType::Boolean,
+        Kind::Datetime => DataType::Datetime(TimeUnit::Microseconds, None),
+        Kind::Categorical | Kind::Text => DataType::String,
+        Kind::Image | Kind::Audio => DataType::Binary,
+    };
+    Column::new_empty(field.name.as_str().into(), &dtype)
 }
 
 fn push_all(pending: &mut Option<Vec<(Field, Column)>>, fields: &mut Vec<Field>, columns: &mut Vec<Column>) {

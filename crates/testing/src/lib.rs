@@ -8,6 +8,8 @@
 
 #![allow(clippy::expect_used, clippy::panic, clippy::needless_pass_by_value)]
 
+pub mod conformance;
+
 use polars::prelude::*;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;

@@ -87,15 +87,16 @@ fn print_stages(run: &RunSummary) {
 }
 
 fn print_steps(stage: &str, report: &Value) {
+    const KEYS: [&str; 6] = ["step", "rows_in", "dropped", "added", "changed", "flagged"];
     let items = |key: &str| report.get(key).and_then(Value::as_array).cloned().unwrap_or_default();
     let text = |item: &Value, key: &str| item.get(key).map_or_else(String::new, cell);
     let rows: Vec<Vec<String>> = items("rows")
         .iter()
-        .map(|change| ["step", "rows_in", "dropped", "added"].map(|key| text(change, key)).to_vec())
+        .map(|change| KEYS.map(|key| text(change, key)).to_vec())
         .collect();
     if !rows.is_empty() {
         output::line(&format!("{STRONG}{stage}{STRONG:#}: training rows"));
-        output::print(&output::table(&["step", "rows in", "dropped", "added"], rows, 1));
+        output::print(&output::table(&KEYS.map(|key| if key == "rows_in" { "rows in" } else { key }), rows, 1));
     }
     for learned in items("learned") {
         output::line(&format!("  {}: {}", text(&learned, "step"), text(&learned, "text")));

@@ -1,6 +1,6 @@
 use polars::prelude::{Column, NamedFrom, Series};
 use retune_spec::{OneOrMany, Selector};
-use retune_table::{Field, Kind, Role, Table, Target, select};
+use retune_table::{Dtype, Field, Kind, Role, Table, Target, select};
 use retune_testing::{classification, regression, table};
 
 use crate::same;
@@ -26,7 +26,8 @@ fn words(words: &[&str]) -> Selector {
 #[test]
 fn selectors_choose_features() {
     let not = |inner: &[&str]| Selector::Not { not: Box::new(words(inner)) };
-    let cases: [(Selector, &[&str]); 9] = [
+    let stored = |dtype| Selector::Dtype { dtype: OneOrMany::One(dtype) };
+    let cases: [(Selector, &[&str]); 13] = [
         (words(&["all"]), &["size", "size_log", "city", "ok", "summary"]),
         (words(&["numeric"]), &["size", "size_log"]),
         (words(&["datetime"]), &[]),
@@ -36,6 +37,10 @@ fn selectors_choose_features() {
         (not(&["numeric", "ok"]), &["city", "summary"]),
         (not(&["all"]), &[]),
         (Selector::Name { name: "ok".into() }, &["ok"]),
+        (stored(Dtype::Float), &["size", "size_log"]),
+        (stored(Dtype::Float32), &[]),
+        (stored(Dtype::String), &["city", "summary"]),
+        (Selector::Not { not: Box::new(stored(Dtype::String)) }, &["size", "size_log", "ok"]),
     ];
     for (selector, expected) in cases {
         assert_eq!(mixed().select(&selector).unwrap(), expected, "{selector:?}");
