@@ -46,11 +46,6 @@ impl Frame {
         schema
     }
 
-    /// The number of feature columns.
-    pub(crate) fn n_features(&self) -> usize {
-        self.table.schema().features().count() + self.sparse.iter().map(|block| block.fields.len()).sum::<usize>()
-    }
-
     /// What a table column is.
     pub(crate) fn field(&self, name: &str) -> Result<&Field> {
         self.table.schema().field(name).ok_or_else(|| StageError::failed(format!("no column `{name}`")))
@@ -287,17 +282,6 @@ pub(crate) fn common_origin(schema: &Schema, names: &[String]) -> Option<String>
     let mut origins = schema.fields.iter().filter(|field| names.contains(&field.name)).map(Field::origin);
     let first = origins.next()?;
     origins.all(|origin| origin == first).then(|| first.to_owned())
-}
-
-/// Numbers [rows, names] in row order as feature columns.
-pub(crate) fn score_columns(names: &[String], origin: Option<&str>, scores: &[f64]) -> Vec<(Field, Column)> {
-    let column = |(index, name): (usize, &String)| {
-        let values = scores.iter().skip(index).step_by(names.len()).copied().collect();
-        let field =
-            Field { name: name.clone(), role: Role::Feature, kind: Kind::Numeric, source: origin.map(str::to_owned) };
-        (field, numeric_column(name, values))
-    };
-    names.iter().enumerate().map(column).collect()
 }
 
 /// Names that nothing has yet: where data give a name that is taken, underscores are added.

@@ -103,11 +103,6 @@ impl LevelCounts {
         let place = counts.iter().position(|&count| count == most)?;
         self.levels.names.get(place).map(String::as_str)
     }
-
-    /// How many values are missing.
-    pub(crate) fn n_missing(&self) -> usize {
-        self.counts[self.levels.names.len()..].iter().sum()
-    }
 }
 
 /// The levels of each column and their counts, over all training rows.
@@ -167,10 +162,10 @@ mod tests {
         let of = |values: &[Option<&str>]| {
             let (levels, codes) = Levels::learn(&column(values));
             let counts = LevelCounts { counts: levels.counts(&codes), levels };
-            (counts.most_frequent().map(str::to_owned), counts.n_missing())
+            counts.most_frequent().map(str::to_owned)
         };
         let values = [Some("b"), Some("a"), Some("a"), Some("b"), None, None, None];
-        assert_eq!(of(&values), (Some("a".to_owned()), 3));
-        assert_eq!(of(&[None]), (None, 1));
+        assert_eq!(of(&values), Some("a".to_owned()));
+        assert_eq!(of(&[None]), None);
     }
 }

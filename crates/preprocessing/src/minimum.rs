@@ -43,19 +43,11 @@ pub(crate) fn minimum(function: impl Fn(f64) -> f64, low: f64, high: f64) -> f64
         let at = best + if step >= 0.0 { step.max(near) } else { step.min(-near) };
         let found = function(at);
         if found <= value {
-            if at >= best {
-                low = best
-            } else {
-                high = best
-            }
+            *(if at >= best { &mut low } else { &mut high }) = best;
             (third, second) = (second, (best, value));
             (best, value) = (at, found);
         } else {
-            if at < best {
-                low = at
-            } else {
-                high = at
-            }
+            *(if at < best { &mut low } else { &mut high }) = at;
             if found <= second.1 || second.0 == best {
                 (third, second) = (second, (at, found));
             } else if found <= third.1 || third.0 == best || third.0 == second.0 {
