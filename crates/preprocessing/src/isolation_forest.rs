@@ -61,19 +61,22 @@ impl Forest {
 
     /// The opposite of the score of the authors for each row: -1 for the most unusual, above -0.5 for usual ones.
     pub(crate) fn scores(&self, cells: &[f64]) -> Vec<f64> {
-        let n_trees = self.starts.len() - 1;
-        let most = n_trees as f64 * average_path(self.n_samples);
+        let n_trees = (self.starts.len() - 1) as f64;
+        let usual = average_path(self.n_samples);
         let mut scores = vec![0.0; cells.len() / self.n_columns];
         let blocks = scores.par_chunks_mut(BLOCK).zip(cells.par_chunks(BLOCK * self.n_columns));
         blocks.for_each(|(scores, cells)| {
             for tree in self.starts.windows(2) {
                 let nodes = &self.nodes[tree[0]..tree[1]];
                 for (score, row) in scores.iter_mut().zip(cells.chunks_exact(self.n_columns)) {
-                    *score += path(nodes, row);
+                    // What is off the usual, so that rows which cannot be told apart score -0.5 and no rounding less.
+                    *score += path(nodes, row) - usual;
                 }
             }
             // A forest grown on one row knows nothing.
-            scores.iter_mut().for_each(|score| *score = if most > 0.0 { -(-*score / most).exp2() } else { -0.5 });
+            scores.iter_mut().for_each(|score| {
+                *score = if usual > 0.0 { -(-1.0 - *score / (n_trees * usual)).exp2() } else { -0.5 }
+            });
         });
         scores
     }
