@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use polars::prelude::{BooleanChunked, ChunkCompareEq, ChunkFull, Column};
 use rayon::prelude::*;
-use retune_table::Dtype;
 use retune_stage::{Field, PIECE_ROWS, Pieces, Result, Rows, Schema, StageError, Table, gather};
+use retune_table::Dtype;
 
 use crate::frame::Frame;
 use crate::step::FittedStep;
@@ -35,7 +35,7 @@ pub(crate) struct Mapped {
 /// Which rows of the inner pieces are still there.
 struct Kept {
     rows: Vec<bool>,
-    /// The number of the first row of each piece among those that are left, and their number.
+    /// The number of the first row of each inner piece among those that are left, and their number.
     starts: Vec<usize>,
 }
 
@@ -111,7 +111,7 @@ impl Source {
     ) -> Result<()> {
         let n_pieces = match self {
             Self::Frame(frame) => frame.n_rows().div_ceil(PIECE_ROWS),
-            Self::Pieces(mapped) => mapped.inner.n_pieces(),
+            Self::Pieces(mapped) => mapped.n_pieces(),
         };
         let piece = |index: usize| match self {
             Self::Frame(frame) => map(&frame.slice(index * PIECE_ROWS, PIECE_ROWS).densify(columns)?),
@@ -171,13 +171,25 @@ impl Mapped {
     /// A piece after all steps. Without steps only the named columns are read.
     fn frame(&self, index: usize, columns: Option<&[String]>) -> Result<Frame> {
         let columns = columns.filter(|columns| self.steps.is_empty() && !columns.is_empty());
-        let mut frame = Frame::new(self.inner.piece(index, columns)?);
-        if let Some(kept) = &self.kept {
-            let kept = &kept.rows[self.inner.first_row(index)..self.inner.first_row(index + 1)];
-            let rows: Vec<usize> = (0..kept.len()).filter(|&row| kept[row]).collect();
-            frame = frame.take(&rows)?;
-        }
+        let frame = Frame::new(self.table(index, columns)?);
         self.steps.iter().try_fold(frame, |frame, step| step.apply(&frame))
+    }
+
+    /// A piece before all steps. Where rows were dropped, pieces are cut anew, as they would be in memory.
+    fn table(&self, index: usize, columns: Option<&[String]>) -> Result<Table> {
+        let Some(kept) = &self.kept else { return self.inner.piece(index, columns) };
+        let (begin, end) = (self.first_row(index), self.first_row(index + 1));
+        let inner =
+            kept.starts.partition_point(|&start| start <= begin) - 1..kept.starts.partition_point(|&start| start < end);
+        let part = |index: usize| {
+            let rows = self.inner.first_row(index)..self.inner.first_row(index + 1);
+            let left = (0..rows.len()).filter(|row| kept.rows[rows.start + row]).zip(kept.starts[index]..);
+            let wanted: Vec<usize> = left.filter(|(_, at)| (begin..end).contains(at)).map(|(row, _)| row).collect();
+            Ok(self.inner.piece(index, columns)?.take(&wanted)?)
+        };
+        let parts: Vec<Table> = inner.map(part).collect::<Result<_>>()?;
+        let schema = parts.first().map_or(self.inner.schema(), Table::schema);
+        Ok(Table::concat(&parts, schema)?)
     }
 
     fn filter(mut self, kept: &[bool]) -> Self {
@@ -216,15 +228,21 @@ impl Pieces for Mapped {
     }
 
     fn n_rows(&self) -> usize {
-        self.first_row(self.n_pieces())
+        self.kept.as_ref().map_or_else(|| self.inner.n_rows(), |kept| kept.starts[self.inner.n_pieces()])
     }
 
     fn n_pieces(&self) -> usize {
-        self.inner.n_pieces()
+        match &self.kept {
+            None => self.inner.n_pieces(),
+            Some(_) => self.n_rows().div_ceil(PIECE_ROWS),
+        }
     }
 
     fn first_row(&self, index: usize) -> usize {
-        self.kept.as_ref().map_or_else(|| self.inner.first_row(index), |kept| kept.starts[index])
+        match &self.kept {
+            None => self.inner.first_row(index),
+            Some(_) => self.n_rows().min(index * PIECE_ROWS),
+        }
     }
 
     fn piece(&self, index: usize, columns: Option<&[String]>) -> Result<Table> {

@@ -10,7 +10,7 @@ use retune_stage::{Design, FittedChain, Progress, Result, Seed, StageError, Task
 use retune_store::Store;
 use serde_json::{Value, json};
 
-use crate::apply::Bundle;
+use crate::apply::{Bundle, through};
 use crate::objects::{Objects, fitted, object};
 use crate::serve::Output;
 
@@ -36,7 +36,8 @@ pub fn evaluate(job: &EvaluateJob, store: &Store, objects: &mut Objects, progres
         progress.message(Level::Warning, text);
     }
     let chain = FittedChain { stages: job.chain.iter().map(|digest| fitted(store, digest)).collect::<Result<_>>()? };
-    let transformed = chain.apply(rows)?;
+    // Scores are of all rows at once.
+    let transformed = through(chain, rows)?.gather()?;
     let design = transformed.design()?;
     let mut scored = Vec::new();
     for (done, (id, digest)) in job.models.iter().enumerate() {
@@ -64,8 +65,10 @@ pub fn score_files(job: &ScoreJob, progress: &dyn Progress) -> Result<Output> {
     let bundle = Bundle::open(&job.artifact)?;
     let rows = bundle.read(&job.input, retune_table::TargetPolicy::Required)?;
     progress.check_cancelled()?;
-    let model = bundle.model()?;
-    let transformed = bundle.before_model(rows)?;
+    let (before, fitted) = bundle.into_model()?;
+    let model =
+        fitted.as_any().downcast_ref::<Model>().ok_or_else(|| StageError::failed("the last stage is no model"))?;
+    let transformed = through(before, rows)?.gather()?;
     let design = transformed.design()?;
     let prediction = model.predict(&design)?;
     let artifact_seed = 0;

@@ -2,6 +2,7 @@
 
 use indexmap::IndexMap;
 use retune_protocol::{FitJob, Request};
+use retune_spec::StageKind;
 use retune_stage::{FitContext, Progress, Result, Seed, StageError, Upstream};
 use retune_store::Store;
 use serde_json::json;
@@ -19,11 +20,19 @@ pub fn fit(
     progress: &dyn Progress,
 ) -> Result<Output> {
     retune_tensor::device::set_threads(request.threads)?;
+    let by_pieces = matches!(job.stage, StageKind::Preprocessing(_));
+    // Large rows are read by pieces; all other stages need theirs in memory.
+    let rows_of =
+        |sets: &Sets, set: &str| sets.get(set).cloned().map(|rows| if by_pieces { Ok(rows) } else { rows.gather() });
+    let train_of =
+        |sets: &Sets| rows_of(sets, "train").ok_or_else(|| StageError::failed("there are no training rows"))?;
     let sets = objects.rows(store, &job.rows)?;
-    let train = sets.get("train").cloned().ok_or_else(|| StageError::failed("there are no training rows"))?;
+    let train = train_of(&sets)?;
     let raw = objects.rows(store, &job.raw)?;
+    let validation = rows_of(&sets, "validation").transpose()?;
     let upstream = Upstream {
-        train: raw.get("train").cloned().ok_or_else(|| StageError::failed("there are no training rows"))?,
+        // Only models look at them.
+        train: if job.stage.is_model() && job.raw != job.rows { train_of(&raw)? } else { train.clone() },
         stages: job.chain.iter().map(stage_of).collect(),
         kinds: job.chain.iter().map(|kind| kind.word()).collect(),
         seed: Seed(job.seed),
@@ -34,7 +43,7 @@ pub fn fit(
         seed: Seed(job.seed).derive(job.stage.word()),
         threads: request.threads,
         device: request.device,
-        validation: sets.get("validation"),
+        validation: validation.as_ref(),
         upstream: Some(&upstream),
         base: base.as_deref(),
         work: Some(&work),
@@ -49,11 +58,10 @@ pub fn fit(
         let mut out = Sets::new();
         out.insert("train".to_owned(), fit.train);
         // Test rows are taken through the whole chain once, at the end.
-        for (set, rows) in sets.iter().filter(|(set, _)| !matches!(set.as_str(), "train" | "test")) {
-            out.insert(
-                set.clone(),
-                fit.fitted.apply(rows.clone()).map_err(|error| error.within(format!("{set} rows")))?,
-            );
+        for set in sets.keys().filter(|set| !matches!(set.as_str(), "train" | "test")) {
+            let rows = rows_of(&sets, set).unwrap_or_else(|| Err(StageError::failed("they are gone")));
+            let applied = rows.and_then(|rows| fit.fitted.apply(rows));
+            out.insert(set.clone(), applied.map_err(|error| error.within(format!("{set} rows")))?);
         }
         fit.report.columns = [sets["train"].schema().features().count(), fit.fitted.output().features().count()];
         published.insert("rows".to_owned(), objects.publish_rows(store, out)?);

@@ -1,11 +1,13 @@
 //! Rows and fitted stages in the store, and the last few of them in memory, so that stages of one host hand them on without reading.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
 use retune_spec::Schema;
-use retune_stage::{Fitted, Result, Rows, SaveDir, StageError, StageReport};
-use retune_store::{Artifact, Digest, Store};
+use retune_stage::{Fitted, PIECE_ROWS, Pieces, Result, Rows, SaveDir, StageError, StageReport, StoredPieces, Table};
+use retune_store::{Artifact, ArtifactWriter, Digest, Store};
+use retune_table::{ArrowFile, IngestFiles, IngestReport, IpcFile, in_order};
 use retune_tensor::Tensors;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -23,6 +25,19 @@ const REPORT: &str = "report";
 
 /// Rows objects that stay in memory.
 const KEPT: usize = 4;
+
+/// Tables of more bytes than this, at eight a value, are not held in memory but read by pieces. Fitting and applying hold a table several times (as it was,
+/// as it becomes, as it is written), and a few objects are kept: so all stays within some 2 GiB. Smaller tables gain nothing by pieces.
+const LARGE: u64 = 256 << 20;
+
+/// Overrides [`LARGE`]. Nothing but memory and speed depends on it.
+const LARGE_VARIABLE: &str = "RETUNE_PIECES_ABOVE";
+
+/// Whether a table is read by pieces.
+pub fn is_large(n_rows: usize, n_columns: usize) -> bool {
+    let limit = std::env::var(LARGE_VARIABLE).ok().and_then(|bytes| bytes.parse().ok()).unwrap_or(LARGE);
+    n_rows.saturating_mul(n_columns).saturating_mul(size_of::<f64>()) as u64 > limit
+}
 
 /// Rows by set: `train`, `validation`, `test` and named ones.
 pub type Sets = IndexMap<String, Rows>;
@@ -61,28 +76,91 @@ pub struct Objects {
     kept: Vec<(Digest, Arc<Sets>)>,
 }
 
+/// An object of rows that is being written.
+pub struct RowsWriter {
+    writer: ArtifactWriter,
+    index: RowsIndex,
+    /// What was written, as long as none of it is large.
+    sets: Option<Sets>,
+}
+
+impl RowsWriter {
+    /// An object without any set.
+    pub fn new(store: &Store) -> Result<Self> {
+        Ok(Self { writer: store.writer()?, index: RowsIndex { sets: IndexMap::new() }, sets: Some(Sets::new()) })
+    }
+
+    /// Adds a set. Rows that are read by pieces are computed now, a few pieces at a time.
+    pub fn write(&mut self, set: &str, rows: Rows) -> Result<()> {
+        let (payload, schema) = match &rows {
+            Rows::Table(_) | Rows::Pieces(_) => (Payload::Table, rows.schema().clone()),
+            Rows::Tensors(_) => (Payload::Tensors, rows.schema().clone()),
+        };
+        let path = self.writer.file_path(&payload.file(set))?;
+        match &rows {
+            Rows::Table(table) => retune_table::write_ipc(table, &path)?,
+            Rows::Pieces(pieces) => write_pieces(pieces.as_ref(), &path)?,
+            Rows::Tensors(tensors) => tensors.save(&path)?,
+        }
+        let n_rows = rows.n_rows();
+        let is_large = matches!(rows, Rows::Pieces(_)) || is_large(n_rows, schema.fields.len());
+        self.index.sets.insert(set.to_owned(), StoredRows { payload, n_rows, schema });
+        self.sets = self.sets.take().filter(|_| !is_large);
+        if let Some(sets) = &mut self.sets {
+            sets.insert(set.to_owned(), rows);
+        }
+        Ok(())
+    }
+
+    /// Adds sets of the rows of files, in one pass over them. Each has its rows as indices of those that have a target.
+    pub fn write_files(
+        &mut self,
+        files: IngestFiles,
+        sets: Vec<(String, Vec<usize>)>,
+    ) -> Result<(Schema, IngestReport)> {
+        self.sets = None;
+        let payload = Payload::Table;
+        let counts: Vec<(String, usize)> = sets.iter().map(|(set, rows)| (set.clone(), rows.len())).collect();
+        let sets = sets.into_iter().map(|(set, rows)| Ok((self.writer.file_path(&payload.file(&set))?, rows)));
+        let (schema, report) = files.write(sets.collect::<Result<_>>()?)?;
+        for (set, n_rows) in counts {
+            self.index.sets.insert(set, StoredRows { payload, n_rows, schema: schema.clone() });
+        }
+        Ok((schema, report))
+    }
+
+    /// The number of rows of each set so far.
+    pub fn counts(&self) -> IndexMap<String, usize> {
+        self.index.sets.iter().map(|(set, stored)| (set.clone(), stored.n_rows)).collect()
+    }
+}
+
+fn write_pieces(pieces: &dyn Pieces, path: &Path) -> Result<()> {
+    let mut file = IpcFile::create(path)?;
+    if pieces.n_pieces() == 0 {
+        // Something must tell the columns.
+        file.push(Table::concat(&[], pieces.schema())?.frame())?;
+    }
+    in_order(pieces.n_pieces(), |index| pieces.piece(index, None), |table| Ok(file.push(table.frame())?))?;
+    Ok(file.finish()?)
+}
+
 impl Objects {
     /// Stores rows.
     pub fn publish_rows(&mut self, store: &Store, sets: Sets) -> Result<Digest> {
-        let writer = store.writer()?;
-        let mut index = RowsIndex { sets: IndexMap::new() };
-        for (set, rows) in &sets {
-            let payload = match rows {
-                Rows::Table(_) => Payload::Table,
-                Rows::Tensors(_) => Payload::Tensors,
-            };
-            let path = writer.file_path(&payload.file(set))?;
-            match rows {
-                Rows::Table(table) => retune_table::write_ipc(table, &path)?,
-                Rows::Tensors(tensors) => tensors.save(&path)?,
-            }
-            index
-                .sets
-                .insert(set.clone(), StoredRows { payload, n_rows: rows.n_rows(), schema: rows.schema().clone() });
-        }
+        let mut writer = RowsWriter::new(store)?;
+        sets.into_iter().try_for_each(|(set, rows)| writer.write(&set, rows))?;
+        self.publish(store, writer)
+    }
+
+    /// Stores what was written.
+    pub fn publish(&mut self, store: &Store, rows: RowsWriter) -> Result<Digest> {
+        let RowsWriter { writer, index, sets } = rows;
         writer.write_json("rows.json", &index)?;
         let digest = store.publish(writer, ROWS, ROWS_VERSION, json!({}))?;
-        self.keep(digest, Arc::new(sets));
+        if let Some(sets) = sets {
+            self.keep(digest, Arc::new(sets));
+        }
         Ok(digest)
     }
 
@@ -98,7 +176,7 @@ impl Objects {
         for (set, stored) in index.sets {
             let path = artifact.verified_path(&stored.payload.file(&set))?;
             let rows = match stored.payload {
-                Payload::Table => Rows::Table(retune_table::read_ipc(&path, stored.schema)?),
+                Payload::Table => table(&path, stored.schema, stored.n_rows)?,
                 Payload::Tensors => Rows::Tensors(Arc::new(Tensors::load(&path, &stored.schema)?)),
             };
             if rows.n_rows() != stored.n_rows {
@@ -112,6 +190,7 @@ impl Objects {
             sets.insert(set, rows);
         }
         let sets = Arc::new(sets);
+        // What is read by pieces holds no rows.
         self.keep(*digest, Arc::clone(&sets));
         Ok(sets)
     }
@@ -123,6 +202,17 @@ impl Objects {
         }
         self.kept.push((digest, sets));
     }
+}
+
+/// A stored table: in memory, or by pieces where it is large. (Files of earlier versions are one piece.)
+fn table(path: &Path, schema: Schema, n_rows: usize) -> Result<Rows> {
+    if is_large(n_rows, schema.fields.len()) {
+        let file = ArrowFile::open(path)?;
+        if file.is_cut_by(PIECE_ROWS) {
+            return Ok(Rows::Pieces(Arc::new(StoredPieces { file, schema })));
+        }
+    }
+    Ok(Rows::Table(retune_table::read_ipc(path, schema)?))
 }
 
 /// Stores a fitted stage.

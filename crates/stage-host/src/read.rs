@@ -1,63 +1,72 @@
 //! The job `read`.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use indexmap::IndexMap;
 use retune_protocol::{Level, ReadJob};
 use retune_spec::Data;
 use retune_spec::data::TaskKind;
-use retune_stage::{Progress, Result, Rows, Seed, StageError, Table, Task};
+use retune_stage::{Progress, Result, Rows, Schema, Seed, SourcePieces, StageError, Table, Task};
 use retune_store::Store;
-use retune_table::{IngestReport, Parts, ReadOptions, ingest, ingest_like, read_files, split};
+use retune_table::{ConformFiles, Files, IngestFiles, Parts, ReadOptions, ingest, ingest_like, split};
 use serde_json::json;
 
-use crate::objects::{Objects, Sets};
+use crate::objects::{Objects, RowsWriter, is_large};
 use crate::serve::Output;
 
-/// Reads the files, gives columns roles and kinds, and divides the rows.
+/// Reads the files, gives columns roles and kinds, and divides the rows. Files that are large are never in memory as a whole.
 pub fn read(job: &ReadJob, store: &Store, objects: &mut Objects, progress: &dyn Progress) -> Result<Output> {
     progress.update("reading", 0, None);
-    let mut sets = Sets::new();
-    let (whole, report) = match job.files.get("all") {
-        Some(files) => {
-            let (table, report) = load(files, &job.data, None)?;
-            for (set, indices) in divide(&table, job)? {
-                sets.insert(set, Rows::Table(table.take(&indices)?));
-            }
-            (table, report)
+    let missing = || StageError::data("`data` names neither `path` nor `train`");
+    let is_whole = job.files.contains_key("all");
+    let paths = job.files.get(if is_whole { "all" } else { "train" }).ok_or_else(missing)?;
+    let mut rows = RowsWriter::new(store)?;
+    let divide = |table: &Table| if is_whole { divide(table, job) } else { Ok(vec![("train".to_owned(), all(table))]) };
+    let files = Files::open(paths, &ReadOptions::of(&job.data)?)?;
+    let (schema, report) = if is_large(files.n_rows(), files.head().width()) {
+        let files = IngestFiles::new(&files, &job.data)?;
+        progress.check_cancelled()?;
+        let sets = divide(files.known())?;
+        rows.write_files(files, sets)?
+    } else {
+        let (table, report) = ingest(&files.frame()?, &job.data)?;
+        for (set, indices) in divide(&table)? {
+            let part = if indices.len() == table.n_rows() { table.clone() } else { table.take(&indices)? };
+            rows.write(&set, Rows::Table(part))?;
         }
-        None => {
-            let files =
-                job.files.get("train").ok_or_else(|| StageError::data("`data` names neither `path` nor `train`"))?;
-            let (table, report) = load(files, &job.data, None)?;
-            sets.insert("train".to_owned(), Rows::Table(table.clone()));
-            (table, report)
-        }
+        (table.schema().clone(), report)
     };
+    drop(files);
     for (set, files) in job.files.iter().filter(|(set, _)| !matches!(set.as_str(), "all" | "train")) {
         progress.check_cancelled()?;
-        let (table, _) = load(files, &job.data, Some(&whole)).map_err(|error| error.within(set))?;
-        sets.insert(set.clone(), Rows::Table(table));
+        let further = further(files, &job.data, &schema).and_then(|further| rows.write(set, further));
+        further.map_err(|error| error.within(set))?;
     }
     for note in std::iter::once(&report.task).chain(&report.notes) {
         progress.message(Level::Info, note);
     }
-    let counts: IndexMap<&String, usize> = sets.iter().map(|(set, rows)| (set, rows.n_rows())).collect();
+    let counts = rows.counts();
     let parts: Vec<String> = counts.iter().map(|(set, n)| format!("{n} {set}")).collect();
-    let features = whole.schema().features().count();
+    let features = schema.features().count();
     let summary = format!("{} rows ({}), {features} features", counts.values().sum::<usize>(), parts.join(", "));
-    let result = json!({ "summary": summary, "rows": counts, "rows_read": report.rows_read, "rows_dropped": report.rows_dropped, "schema": whole.schema() });
+    let result = json!({ "summary": summary, "rows": counts, "rows_read": report.rows_read, "rows_dropped": report.rows_dropped, "schema": schema });
     let mut published = IndexMap::new();
-    published.insert("rows".to_owned(), objects.publish_rows(store, sets)?);
+    published.insert("rows".to_owned(), objects.publish(store, rows)?);
     Ok((published, result))
 }
 
-fn load(files: &[PathBuf], data: &Data, like: Option<&Table>) -> Result<(Table, IngestReport)> {
-    let options = ReadOptions::of(data)?;
-    Ok(match like {
-        None => ingest(&read_files(files, &options)?, data)?,
-        Some(train) => ingest_like(&read_files(files, &options.like(train.schema()))?, data, train.schema())?,
-    })
+/// A set that has files of its own, bound to the columns of the training rows.
+fn further(paths: &[PathBuf], data: &Data, schema: &Schema) -> Result<Rows> {
+    let files = Files::open(paths, &ReadOptions::of(data)?.like(schema))?;
+    if is_large(files.n_rows(), files.head().width()) {
+        return Ok(Rows::Pieces(Arc::new(SourcePieces(ConformFiles::like(files, data, schema)?))));
+    }
+    Ok(Rows::Table(ingest_like(&files.frame()?, data, schema)?.0))
+}
+
+fn all(table: &Table) -> Vec<usize> {
+    (0..table.n_rows()).collect()
 }
 
 fn divide(table: &Table, job: &ReadJob) -> Result<Vec<(String, Vec<usize>)>> {

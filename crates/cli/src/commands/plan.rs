@@ -1,7 +1,9 @@
 //! `retune plan` and `retune why`.
 
-use retune_pipeline::{Error, Graph, Planner, Project, Reason, Status, chosen_nodes, in_words, threads_of};
+use retune_pipeline::{Error, Graph, Planner, Project, Reason, Status, Work, chosen_nodes, in_words, threads_of};
 use retune_protocol::Failure;
+use retune_spec::StageKind;
+use retune_spec::preprocessing::{Preprocessing, Reach};
 use serde_json::Value;
 
 use crate::Outcome;
@@ -22,8 +24,13 @@ pub fn plan(arguments: &Plan) -> Outcome {
     let (nodes, forced) = chosen_nodes(&graph, &choice_of(arguments.choice.clone()), arguments.choice.force)?;
     planner.force(forced);
     let mut rows = Vec::new();
-    let mut would_run = 0;
+    let (mut would_run, mut reaches) = (0, Vec::new());
     for node in nodes {
+        if let Work::Fit(stage) = graph.nodes[node].work
+            && let StageKind::Preprocessing(declared) = &document.pipeline.stages[stage].kind
+        {
+            reaches.push(format!("{}: {}", graph.nodes[node].name, reach_of(declared)));
+        }
         let (what, why) = match planner.status(node)? {
             Status::Cached(_, outcome) => ("cached".to_owned(), format!("took {}", duration(outcome.seconds))),
             Status::Run(_, reason) => {
@@ -36,7 +43,32 @@ pub fn plan(arguments: &Plan) -> Outcome {
     let total = rows.len();
     output::print(&output::table(&["stage", "would", "why"], rows, 3));
     output::line(&format!("{would_run} of {total} would run"));
+    reaches.iter().for_each(|reach| output::line(reach));
     Ok(Exit::Done)
+}
+
+/// Which steps need all rows in memory; all others are given a table that is large piece by piece.
+fn reach_of(declared: &Preprocessing) -> String {
+    let of = |reach: Reach| {
+        let steps = declared.steps.iter().enumerate().filter(move |(_, step)| step.reach() == reach);
+        steps.map(|(index, step)| format!("step {} ({})", index + 1, step.word())).collect::<Vec<_>>()
+    };
+    let exception = |steps: Vec<String>, what: &str| {
+        let verb = if steps.len() == 1 { "needs" } else { "need" };
+        steps.split_last().map(|(last, first)| {
+            let listed = if first.is_empty() { last.clone() } else { format!("{} and {last}", first.join(", ")) };
+            format!("{listed}, which {verb} all {what}")
+        })
+    };
+    let exceptions = [
+        exception(of(Reach::Table), "training rows in memory while learning"),
+        exception(of(Reach::Order), "rows in memory, also when applied"),
+    ];
+    let exceptions: Vec<String> = exceptions.into_iter().flatten().collect();
+    if exceptions.is_empty() {
+        return "read by pieces".to_owned();
+    }
+    format!("read by pieces, except {}", exceptions.join("; and except "))
 }
 
 /// Shows which part of a stage's key changed since it last ran.
