@@ -25,7 +25,7 @@ fn rows(n: usize) -> String {
     let mut text = "id,a,b,level,label\n".to_owned();
     for row in 0..n {
         let (a, b, at) = (random.next_unit(), random.next_unit(), random.next_unit());
-        let a_text = if row % 13 == 0 { String::new() } else { format!("{a:.5}") };
+        let a_text = if row.is_multiple_of(13) { String::new() } else { format!("{a:.5}") };
         let level = ["red", "green", "blue", ""][(at * 4.0) as usize];
         writeln!(text, "p{row},{a_text},{b:.5},{level},{}", if a + b > 1.0 { "yes" } else { "no" }).unwrap();
     }

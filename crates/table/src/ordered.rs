@@ -93,7 +93,11 @@ mod tests {
                 std::thread::sleep(std::time::Duration::from_micros((index % 3 * 200) as u64));
                 Ok::<_, ()>(index)
             };
-            assert_eq!(in_order(n, make, |item| Ok(taken.push(item))), Ok(()));
+            let take = |item| {
+                taken.push(item);
+                Ok(())
+            };
+            assert_eq!(in_order(n, make, take), Ok(()));
             assert!(taken.into_iter().eq(0..n));
         }
     }
@@ -102,7 +106,11 @@ mod tests {
     fn the_first_error_in_the_order_ends_the_work() {
         let mut taken = Vec::new();
         let make = |index: usize| if index == 3 || index == 5 { Err(index) } else { Ok(index) };
-        assert_eq!(in_order(50, make, |item| Ok(taken.push(item))), Err(3));
+        let take = |item| {
+            taken.push(item);
+            Ok(())
+        };
+        assert_eq!(in_order(50, make, take), Err(3));
         assert_eq!(taken, [0, 1, 2]);
         assert_eq!(in_order(50, Ok, |item| if item == 7 { Err(item) } else { Ok(()) }), Err(7));
     }

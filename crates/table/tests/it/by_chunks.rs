@@ -42,8 +42,8 @@ fn sets(table: &Table, declared: &Data) -> Result<[Vec<usize>; 3], TableError> {
 /// Numbers with gaps, levels, sentences, dates, numbers spoilt by a word, a column without values, a label.
 fn rows(n: usize) -> String {
     let row = |row: usize| {
-        let gap = if row % 7 == 0 { String::new() } else { format!("{}.{}", row % 90, row % 8) };
-        let label = if row % 5 == 0 { "yes" } else { "no" };
+        let gap = if row.is_multiple_of(7) { String::new() } else { format!("{}.{}", row % 90, row % 8) };
+        let label = if row.is_multiple_of(5) { "yes" } else { "no" };
         let level = ["red", "green", "\"dark, blue\""][row % 3];
         let spoilt = if row % 97 == 3 { "none".to_owned() } else { row.to_string() };
         format!(
