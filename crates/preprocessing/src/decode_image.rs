@@ -146,9 +146,12 @@ fn pixel_names(name: &str, [height, width]: [u32; 2], mode: ImageMode) -> Vec<St
     channels(mode).iter().flat_map(|channel| of_channel(channel)).collect()
 }
 
+/// The pixels of an image; `None` where it is missing, and why there are none where it cannot be used.
+type Decoded = Option<Result<Vec<u8>, String>>;
+
 impl FittedDecodeImage {
     /// The pixels of a column's images; `Err` says why there are none.
-    fn decode(&self, frame: &Frame, column: usize) -> Result<Vec<Option<Result<Vec<u8>, String>>>> {
+    fn decode(&self, frame: &Frame, column: usize) -> Result<Vec<Decoded>> {
         let files = Files::of(frame, &self.columns[column], &self.declared)?;
         let pixels = |row| files.decoded(row).map(|decoded| self.pixels(&decoded?, self.sizes[column]));
         Ok((0..frame.n_rows()).into_par_iter().map(pixels).collect())
@@ -210,7 +213,7 @@ impl ApplyStep for FittedDecodeImage {
 }
 
 /// One column for each pixel.
-fn pixel_columns(names: Vec<String>, origin: &str, images: &[Option<Result<Vec<u8>, String>>]) -> Vec<(Field, Column)> {
+fn pixel_columns(names: Vec<String>, origin: &str, images: &[Decoded]) -> Vec<(Field, Column)> {
     let column = |(pixel, name): (usize, String)| {
         let values = images.iter().map(|image| image.as_ref()?.as_ref().ok().map(|pixels| pixels[pixel]));
         let values = UInt8Chunked::from_iter_options(name.as_str().into(), values).into_column();
@@ -219,7 +222,7 @@ fn pixel_columns(names: Vec<String>, origin: &str, images: &[Option<Result<Vec<u
     names.into_par_iter().enumerate().map(column).collect()
 }
 
-fn refuse_bad(frame: &Frame, name: &str, images: &[Option<Result<Vec<u8>, String>>]) -> Result<()> {
+fn refuse_bad(frame: &Frame, name: &str, images: &[Decoded]) -> Result<()> {
     let reasons = images.iter().enumerate().filter_map(|(row, image)| Some((row, image.as_ref()?.as_ref().err()?)));
     let bad: Vec<(usize, &String)> = reasons.collect();
     let Some((_, reason)) = bad.first() else { return Ok(()) };

@@ -11,9 +11,12 @@ use retune_spec::preprocessing::DiffusionMap;
 use retune_stage::{FitContext, Kind, LoadDir, Result, SaveDir, StageError};
 use serde::{Deserialize, Serialize};
 
-use crate::frame::{Frame, common_origin, score_columns};
+use crate::frame::{Frame, common_origin};
 use crate::outline::Outline;
-use crate::projection::{component_names, dense, flip_signs, read_matrix, too_large, too_many, with_row_numbers};
+use crate::projection::{
+    by_columns, component_columns, component_names, dense, flip_signs, read_matrix, too_large, too_many,
+    with_row_numbers,
+};
 use crate::scatter::symmetric_eigen;
 use crate::source::Source;
 use crate::step::{ApplyStep, FitStep, Learnt, counted};
@@ -200,7 +203,11 @@ impl ApplyStep for FittedDiffusionMap {
             let row: Vec<f64> = (0..self.columns.len()).map(|column| values[column * n_rows + at]).collect();
             self.place(&row, place);
         });
-        frame.remove(&self.columns)?.append(score_columns(&self.names, self.origin.as_deref(), &places))
+        frame.remove(&self.columns)?.append(component_columns(
+            &self.names,
+            self.origin.as_deref(),
+            by_columns(&places, width),
+        ))
     }
 
     fn save(&self, dir: &SaveDir, file: &str) -> Result<()> {

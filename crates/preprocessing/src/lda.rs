@@ -10,11 +10,12 @@ use retune_stage::{FitContext, Kind, LoadDir, Result, Role, SaveDir, StageError,
 use retune_table::Target;
 use serde::{Deserialize, Serialize};
 
-use crate::frame::{Frame, common_origin, score_columns};
+use crate::frame::{Frame, common_origin};
 use crate::outline::Outline;
 use crate::pca::right_singular;
 use crate::projection::{
-    component_names, dense, flip_signs, leading, project, read_matrix, too_large, too_many, with_row_numbers,
+    Dense, component_columns, component_names, flip_signs, leading, project, read_matrix, too_large, too_many,
+    with_row_numbers,
 };
 use crate::scatter::Products;
 use crate::source::Source;
@@ -116,9 +117,12 @@ fn directions(
     let scales: Vec<f64> = (0..n_columns).map(deviation).map(|scale| if scale > 0.0 { scale } else { 1.0 }).collect();
     within.scale(&scales);
     let (squares, vectors) = within.eigen()?;
-    let degrees = (n_rows - present.len()) as f64;
-    let spreads: Vec<f64> =
-        squares.iter().map(|square| (square / degrees).sqrt()).take_while(|&spread| spread > step.tolerance).collect();
+    // Divided by the number of rows, as scikit-learn does from 1.9 on.
+    let spreads: Vec<f64> = squares
+        .iter()
+        .map(|square| (square / n_rows as f64).sqrt())
+        .take_while(|&spread| spread > step.tolerance)
+        .collect();
     if spreads.is_empty() {
         return Err(StageError::data("no column varies within a label").help("choose other `columns`"));
     }
@@ -188,16 +192,17 @@ impl Classes {
         let Target::Classes { codes, n_classes } = frame.table.target()? else {
             return Err(StageError::data("lda needs a target of labels, and this one is of numbers").help("take `pca`"));
         };
-        let values = dense(frame, columns)?;
+        let values = Dense::of(frame, columns)?;
         let mut counts = vec![0; n_classes];
         codes.iter().for_each(|&code| counts[code as usize] += 1);
-        let of_column = |values: &[f64]| {
+        let of_column = |column: usize| {
             let mut means = vec![0.0; n_classes];
-            values.iter().zip(&codes).for_each(|(value, &code)| means[code as usize] += value);
+            let values = values.column(column).iter();
+            values.zip(&codes).for_each(|(value, &code)| means[code as usize] += value);
             means.iter_mut().zip(&counts).for_each(|(mean, &n)| *mean /= f64::max(n as f64, 1.0));
             means
         };
-        let of_columns: Vec<Vec<f64>> = values.par_chunks(codes.len().max(1)).map(of_column).collect();
+        let of_columns: Vec<Vec<f64>> = (0..columns.len()).into_par_iter().map(of_column).collect();
         let mut within = Products::none(columns.len());
         within.add_rows(&values, |row, column| of_columns[column][codes[row] as usize]);
         let means = (0..n_classes).map(|class| of_columns.iter().map(|means| means[class]).collect()).collect();
@@ -229,7 +234,7 @@ impl ApplyStep for FittedLda {
 
     fn apply(&self, frame: &Frame) -> Result<Frame> {
         let scores = project(frame, &self.columns, Some(&self.means), &self.directions)?;
-        frame.remove(&self.columns)?.append(score_columns(&self.names, self.origin.as_deref(), &scores))
+        frame.remove(&self.columns)?.append(component_columns(&self.names, self.origin.as_deref(), scores))
     }
 
     fn save(&self, dir: &SaveDir, file: &str) -> Result<()> {

@@ -25,7 +25,7 @@ impl FitStep for NormalizeChannels {
     const KINDS: &'static [Kind] = &[Kind::Numeric];
 
     fn check(&self, columns: &[String], _outline: &mut Outline) -> Result<()> {
-        if let Some(std) = self.std.iter().flatten().find(|std| !(**std > 0.0)) {
+        if let Some(std) = self.std.iter().flatten().find(|std| **std <= 0.0) {
             return Err(StageError::data(format!("`std` has {std}, by which nothing can be divided"))
                 .help("give standard deviations above 0, or leave `std` out to learn them"));
         }

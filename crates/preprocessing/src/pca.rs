@@ -7,10 +7,11 @@ use retune_spec::preprocessing::{Pca, PcaSolver};
 use retune_stage::{FitContext, Kind, LoadDir, Result, SaveDir, StageError};
 use serde::{Deserialize, Serialize};
 
-use crate::frame::{Frame, common_origin, score_columns};
+use crate::frame::{Frame, common_origin};
 use crate::outline::Outline;
 use crate::projection::{
-    component_names, flip_signs, leading, matrix, project, read_matrix, share_text, too_large, too_many, whitening,
+    component_columns, component_names, flip_signs, leading, matrix, project, read_matrix, share_text, too_large,
+    too_many, whitening,
 };
 use crate::range_finder;
 use crate::scatter::Scatter;
@@ -235,7 +236,7 @@ impl ApplyStep for FittedPca {
 
     fn apply(&self, frame: &Frame) -> Result<Frame> {
         let scores = project(frame, &self.columns, Some(&self.means), &self.directions)?;
-        frame.remove(&self.columns)?.append(score_columns(&self.names, self.origin.as_deref(), &scores))
+        frame.remove(&self.columns)?.append(component_columns(&self.names, self.origin.as_deref(), scores))
     }
 
     fn save(&self, dir: &SaveDir, file: &str) -> Result<()> {

@@ -1,14 +1,16 @@
 //! What the steps that project columns on directions share.
 
+use std::borrow::Cow;
+
 use faer::linalg::matmul::matmul;
 use faer::reborrow::{Reborrow, ReborrowMut};
 use faer::{Accum, Mat, MatMut, MatRef, Par};
 use ndarray::Array2;
-use polars::prelude::DataType;
+use polars::prelude::{Column, DataType};
 use rayon::prelude::*;
-use retune_stage::{LoadDir, Result, Schema, StageError};
+use retune_stage::{Field, Kind, LoadDir, Result, Role, Schema, StageError};
 
-use crate::frame::Frame;
+use crate::frame::{Frame, numeric_column};
 use crate::source::Source;
 use crate::step::counted;
 
@@ -50,16 +52,11 @@ pub(crate) fn whitening(variances: &[f64], whiten: bool) -> Vec<f64> {
     variances.iter().map(factor).collect()
 }
 
-/// The variance (of the population) of each column of a matrix in row order.
-pub(crate) fn variance(matrix: &[f64], width: usize) -> Vec<f64> {
-    let n = (matrix.len() / width.max(1)).max(1) as f64;
-    let column = |index: usize| matrix.iter().skip(index).step_by(width);
-    (0..width)
-        .map(|index| {
-            let mean = column(index).sum::<f64>() / n;
-            column(index).map(|value| (value - mean).powi(2)).sum::<f64>() / n
-        })
-        .collect()
+/// The variance (of the population) of values.
+pub(crate) fn variance(values: &[f64]) -> f64 {
+    let n = values.len().max(1) as f64;
+    let mean = values.iter().sum::<f64>() / n;
+    values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / n
 }
 
 /// What a projection kept, in words.
@@ -95,31 +92,60 @@ pub(crate) fn with_row_numbers(source: &Source, columns: &[String]) -> Vec<Strin
     columns.iter().cloned().chain(numbered).collect()
 }
 
+/// Table columns as they lie in memory or, where they are stored otherwise, as copies; none with a missing value.
+pub(crate) struct Dense<'a> {
+    columns: Vec<Cow<'a, [f64]>>,
+    n_rows: usize,
+}
+
+impl<'a> Dense<'a> {
+    pub(crate) fn of(frame: &'a Frame, columns: &[String]) -> Result<Self> {
+        let column = |name: &String| -> Result<Cow<'a, [f64]>> {
+            let column = frame.table.column(name)?;
+            if column.dtype() == &DataType::Float64
+                && let Ok(values) = column.f64()?.cont_slice()
+                // A number that is no number stands for a missing value here, too.
+                && !values.iter().fold(false, |any, value| any | value.is_nan())
+            {
+                return Ok(Cow::Borrowed(values));
+            }
+            Ok(Cow::Owned(frame.complete(name)?))
+        };
+        let columns = columns.par_iter().map(column).collect::<Result<_>>()?;
+        Ok(Self { columns, n_rows: frame.n_rows() })
+    }
+
+    pub(crate) fn n_rows(&self) -> usize {
+        self.n_rows
+    }
+
+    pub(crate) fn column(&self, index: usize) -> &[f64] {
+        &self.columns[index]
+    }
+
+    /// The columns' means; 0 without rows.
+    pub(crate) fn means(&self) -> Vec<f64> {
+        let mean = |values: &Cow<[f64]>| values.iter().sum::<f64>() / f64::max(self.n_rows as f64, 1.0);
+        self.columns.par_iter().map(mean).collect()
+    }
+
+    /// One column after the other.
+    pub(crate) fn into_values(self) -> Vec<f64> {
+        self.columns.concat()
+    }
+}
+
+#[cfg(test)]
+impl From<Vec<Vec<f64>>> for Dense<'_> {
+    fn from(columns: Vec<Vec<f64>>) -> Self {
+        let n_rows = columns.first().map_or(0, Vec::len);
+        Self { columns: columns.into_iter().map(Cow::Owned).collect(), n_rows }
+    }
+}
+
 /// Table columns one after the other, none with a missing value.
 pub(crate) fn dense(frame: &Frame, columns: &[String]) -> Result<Vec<f64>> {
-    let mut values = vec![0.0; frame.n_rows() * columns.len()];
-    if frame.n_rows() == 0 {
-        return Ok(values);
-    }
-    let fill = |(cells, name): (&mut [f64], &String)| -> Result<()> {
-        let column = frame.table.column(name)?;
-        if column.dtype() == &DataType::Float64 && column.null_count() == 0 {
-            let mut rest = &mut *cells;
-            for chunk in column.f64()?.downcast_iter() {
-                let (here, after) = rest.split_at_mut(chunk.len());
-                here.copy_from_slice(chunk.values());
-                rest = after;
-            }
-            // A number that is no number stands for a missing value here, too.
-            if !cells.iter().any(|value| value.is_nan()) {
-                return Ok(());
-            }
-        }
-        cells.copy_from_slice(&frame.complete(name)?);
-        Ok(())
-    };
-    values.par_chunks_mut(frame.n_rows()).zip(columns).try_for_each(fill)?;
-    Ok(values)
+    Ok(Dense::of(frame, columns)?.into_values())
 }
 
 /// All rows of some columns as one matrix [rows, columns]. For callers that know it to be small.
@@ -136,36 +162,53 @@ pub(crate) fn matrix(source: &Source, columns: &[String]) -> Result<Mat<f64>> {
     Ok(matrix)
 }
 
-/// The products [rows, directions] in row order of columns, less their means, with directions [columns, directions].
+/// The products of columns, less their means, with directions [columns, directions]: one column for each direction.
 pub(crate) fn project(
     frame: &Frame,
     columns: &[String],
     means: Option<&[f64]>,
     directions: &Array2<f64>,
-) -> Result<Vec<f64>> {
+) -> Result<Vec<Vec<f64>>> {
+    let dense = Dense::of(frame, columns)?;
     let (n_rows, n_columns, width) = (frame.n_rows(), columns.len(), directions.ncols());
-    let values = dense(frame, columns)?;
-    let mut scores = vec![0.0; n_rows * width];
-    if scores.is_empty() {
-        return Ok(scores);
-    }
     let standard = directions.as_standard_layout();
     let directions = MatRef::from_row_major_slice(standard.as_slice().unwrap_or_default(), n_columns, width);
-    let block = |buffers: &mut (Vec<f64>, Vec<f64>), (block, scores): (usize, &mut [f64])| {
-        let (cells, product) = buffers;
-        let (first, n) = (block * BLOCK, scores.len() / width);
+    let block = |cells: &mut Vec<f64>, block: usize| {
+        let (first, n) = (block * BLOCK, BLOCK.min(n_rows - block * BLOCK));
         for (column, cells) in cells.chunks_exact_mut(BLOCK).enumerate() {
-            let values = &values[column * n_rows + first..][..n];
+            let values = &dense.column(column)[first..first + n];
             let mean = means.map_or(0.0, |means| means[column]);
             cells.iter_mut().zip(values).for_each(|(cell, value)| *cell = value - mean);
             cells[n..].fill(0.0);
         }
         let cells = MatRef::from_column_major_slice(cells, BLOCK, n_columns);
-        let target = MatMut::from_row_major_slice_mut(product, BLOCK, width);
+        let mut product = vec![0.0; BLOCK * width];
+        let target = MatMut::from_column_major_slice_mut(&mut product, BLOCK, width);
         matmul(target, Accum::Replace, cells, directions, 1.0, Par::Seq);
-        scores.copy_from_slice(&product[..scores.len()]);
+        product
     };
-    let buffers = || (vec![0.0; BLOCK * n_columns], vec![0.0; BLOCK * width]);
-    scores.par_chunks_mut(BLOCK * width).enumerate().for_each_init(buffers, block);
-    Ok(scores)
+    let blocks = (0..n_rows.div_ceil(BLOCK)).into_par_iter();
+    let blocks: Vec<Vec<f64>> = blocks.map_init(|| vec![0.0; BLOCK * n_columns], block).collect();
+    let column = |index: usize| {
+        let mut values = Vec::with_capacity(n_rows.next_multiple_of(BLOCK));
+        blocks.iter().for_each(|block| values.extend_from_slice(&block[index * BLOCK..][..BLOCK]));
+        values.truncate(n_rows);
+        values
+    };
+    Ok((0..width).into_par_iter().map(column).collect())
+}
+
+/// Values of components as feature columns.
+pub(crate) fn component_columns(names: &[String], origin: Option<&str>, values: Vec<Vec<f64>>) -> Vec<(Field, Column)> {
+    let column = |(name, values): (&String, Vec<f64>)| {
+        let field =
+            Field { name: name.clone(), role: Role::Feature, kind: Kind::Numeric, source: origin.map(str::to_owned) };
+        (field, numeric_column(name, values))
+    };
+    names.par_iter().zip(values).map(column).collect()
+}
+
+/// A matrix in row order as its columns.
+pub(crate) fn by_columns(matrix: &[f64], width: usize) -> Vec<Vec<f64>> {
+    (0..width).into_par_iter().map(|index| matrix.iter().skip(index).step_by(width).copied().collect()).collect()
 }

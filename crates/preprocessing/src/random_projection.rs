@@ -12,9 +12,9 @@ use retune_spec::preprocessing::{Components, ProjectionMethod, RandomProjection}
 use retune_stage::{FitContext, Kind, LoadDir, Result, SaveDir, StageError};
 use serde::{Deserialize, Serialize};
 
-use crate::frame::{Frame, common_origin, score_columns};
+use crate::frame::{Frame, common_origin};
 use crate::outline::Outline;
-use crate::projection::{component_names, dense, project, read_matrix, too_many};
+use crate::projection::{Dense, by_columns, component_columns, component_names, project, read_matrix, too_many};
 use crate::source::Source;
 use crate::sparse::Csr;
 use crate::step::{ApplyStep, FitStep, Learnt, counted};
@@ -158,26 +158,27 @@ fn sparse(n_columns: usize, n_components: usize, density: f64, random: &mut ChaC
 }
 
 impl FittedRandomProjection {
-    /// The products [rows, components] in row order.
-    fn scores(&self, frame: &Frame) -> Result<Vec<f64>> {
+    /// The products of the rows with each direction.
+    fn scores(&self, frame: &Frame) -> Result<Vec<Vec<f64>>> {
         let width = self.names.len();
-        match (&self.directions, all_dense(frame, &self.columns)) {
-            (Directions::Dense(directions), true) => project(frame, &self.columns, None, directions),
+        let scores = match (&self.directions, all_dense(frame, &self.columns)) {
+            (Directions::Dense(directions), true) => return project(frame, &self.columns, None, directions),
             (Directions::Dense(directions), false) => {
-                Ok(gather(frame, &self.columns)?.multiply(directions.as_slice().unwrap_or_default(), width))
+                gather(frame, &self.columns)?.multiply(directions.as_slice().unwrap_or_default(), width)
             }
             (Directions::Sparse(directions), true) => {
-                let (n_rows, values) = (frame.n_rows(), dense(frame, &self.columns)?);
-                let cells = |row: usize| (0..self.columns.len()).map(move |column| (column, row));
-                let of = |row: usize| cells(row).map(|(column, row)| (column, values[column * n_rows + row]));
-                Ok(sums(n_rows, directions, of))
+                let values = Dense::of(frame, &self.columns)?;
+                let values = &values;
+                let of = |row: usize| (0..self.columns.len()).map(move |column| (column, values.column(column)[row]));
+                sums(frame.n_rows(), directions, of)
             }
             (Directions::Sparse(directions), false) => {
                 let matrix = gather(frame, &self.columns)?;
                 let of = |row: usize| matrix.row(row).map(|(column, value)| (column as usize, value));
-                Ok(sums(frame.n_rows(), directions, of))
+                sums(frame.n_rows(), directions, of)
             }
-        }
+        };
+        Ok(by_columns(&scores, width))
     }
 }
 
@@ -206,7 +207,7 @@ impl ApplyStep for FittedRandomProjection {
 
     fn apply(&self, frame: &Frame) -> Result<Frame> {
         let scores = self.scores(frame)?;
-        frame.remove(&self.columns)?.append(score_columns(&self.names, self.origin.as_deref(), &scores))
+        frame.remove(&self.columns)?.append(component_columns(&self.names, self.origin.as_deref(), scores))
     }
 
     fn save(&self, dir: &SaveDir, file: &str) -> Result<()> {

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use retune_stage::{Result, StageError};
 
 use crate::frame::Frame;
-use crate::projection::{dense, with_row_numbers};
+use crate::projection::{Dense, with_row_numbers};
 use crate::source::Source;
 
 /// Rows whose products are summed at once; part of what is computed, as sums are rounded by it.
@@ -27,19 +27,19 @@ impl Products {
         Self { n_columns, cells: vec![0.0; n_columns * n_columns] }
     }
 
-    /// Adds those of rows. `values` are the columns one after the other; `centre` says what is subtracted from a column's value in a row.
-    pub(crate) fn add_rows(&mut self, values: &[f64], centre: impl Fn(usize, usize) -> f64 + Sync) {
-        let n_columns = self.n_columns;
-        let n_rows = values.len() / n_columns.max(1);
+    /// Adds those of rows; `centre` says what is subtracted from a column's value in a row.
+    pub(crate) fn add_rows(&mut self, values: &Dense, centre: impl Fn(usize, usize) -> f64 + Sync) {
+        let (n_rows, n_columns) = (values.n_rows(), self.n_columns);
+        let mut buffer = vec![0.0; BLOCK.min(n_rows) * n_columns];
         for first in (0..n_rows).step_by(BLOCK) {
             let n = BLOCK.min(n_rows - first);
-            let mut centred = vec![0.0; n * n_columns];
+            let centred = &mut buffer[..n * n_columns];
             centred.par_chunks_mut(n).enumerate().for_each(|(column, cells)| {
-                let values = &values[column * n_rows + first..][..n];
+                let values = &values.column(column)[first..first + n];
                 let differences = values.iter().enumerate().map(|(row, value)| value - centre(first + row, column));
                 cells.iter_mut().zip(differences).for_each(|(cell, difference)| *cell = difference);
             });
-            let matrix = MatRef::from_column_major_slice(&centred, n, n_columns);
+            let matrix = MatRef::from_column_major_slice(centred, n, n_columns);
             self.cells.par_chunks_mut(PANEL * n_columns).enumerate().for_each(|(panel, cells)| {
                 let (first, width) = (panel * PANEL, cells.len() / n_columns);
                 let cells = MatMut::from_column_major_slice_mut(cells, n_columns, width);
@@ -108,10 +108,8 @@ impl Scatter {
     pub(crate) fn of(source: &Source, columns: &[String]) -> Result<Self> {
         let mut sum = Self { n_rows: 0, means: vec![0.0; columns.len()], products: Products::none(columns.len()) };
         let map = |frame: &Frame| {
-            let values = dense(frame, columns)?;
-            let n_rows = frame.n_rows();
-            let mean = |values: &[f64]| values.iter().sum::<f64>() / n_rows as f64;
-            let means: Vec<f64> = values.par_chunks(n_rows.max(1)).map(mean).collect();
+            let values = Dense::of(frame, columns)?;
+            let (n_rows, means) = (values.n_rows(), values.means());
             let mut products = Products::none(columns.len());
             products.add_rows(&values, |_, column| means[column]);
             Ok(Self { n_rows, means, products })
@@ -143,10 +141,9 @@ mod tests {
     fn products_of_parts_give_those_of_the_whole() {
         let columns = [[1.0, 2.0, 4.0, 8.0, -3.0], [0.5, 0.25, 1e3, -7.0, 2.0]];
         let of = |rows: std::ops::Range<usize>| {
-            let n_rows = rows.len();
-            let values: Vec<f64> = columns.iter().flat_map(|column| column[rows.clone()].to_vec()).collect();
-            let means: Vec<f64> =
-                values.chunks(n_rows).map(|values| values.iter().sum::<f64>() / n_rows as f64).collect();
+            let parts = columns.map(|column| column[rows.clone()].to_vec());
+            let values = Dense::from(parts.to_vec());
+            let (n_rows, means) = (values.n_rows(), values.means());
             let mut products = Products::none(2);
             products.add_rows(&values, |_, column| means[column]);
             Scatter { n_rows, means, products }

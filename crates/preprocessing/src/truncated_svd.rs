@@ -7,11 +7,11 @@ use retune_spec::preprocessing::TruncatedSvd;
 use retune_stage::{FitContext, Kind, LoadDir, Result, SaveDir, StageError};
 use serde::{Deserialize, Serialize};
 
-use crate::frame::{Frame, SparseBlock, common_origin, score_columns};
+use crate::frame::{Frame, SparseBlock, common_origin};
 use crate::outline::Outline;
 use crate::projection::{
-    component_names, dense, flip_signs, leading, matrix, project, read_matrix, share_text, too_large, too_many,
-    variance,
+    Dense, by_columns, component_columns, component_names, flip_signs, leading, matrix, project, read_matrix,
+    share_text, too_large, too_many, variance,
 };
 use crate::range_finder::{SparseOperator, decompose};
 use crate::scatter::Products;
@@ -61,9 +61,9 @@ impl FitStep for TruncatedSvd {
         let origin = common_origin(&frame.schema(), columns);
         let fitted = FittedTruncatedSvd { columns: columns.to_vec(), names, origin, singular_values, directions };
         let scores = fitted.scores(frame)?;
-        let kept: f64 = variance(&scores, self.components).iter().sum();
+        let kept: f64 = scores.iter().map(|scores| variance(scores)).sum();
         let text = share_text(self.components, columns.len(), kept, total);
-        let columns = score_columns(&fitted.names, fitted.origin.as_deref(), &scores);
+        let columns = component_columns(&fitted.names, fitted.origin.as_deref(), scores);
         let train = frame.remove(&fitted.columns)?.append(columns)?;
         Ok(Learnt { fitted, train: Train::Frame(train), text, flagged: 0 })
     }
@@ -81,10 +81,10 @@ fn from_dense(step: &TruncatedSvd, source: &Source, columns: &[String], context:
     if columns.len() > EXACT_COLUMNS || columns.len() > n_rows {
         let matrix = matrix(source, columns)?;
         let (vectors, singular_values) = decompose(&matrix.as_ref(), step.components, step.iterations, context.seed.0)?;
-        let total = matrix.col_iter().map(|column| variance(&column.iter().copied().collect::<Vec<_>>(), 1)[0]).sum();
+        let total = matrix.col_iter().map(|column| variance(&column.iter().copied().collect::<Vec<_>>())).sum();
         return Ok(Parts { directions: leading(&vectors, &vec![1.0; step.components]), singular_values, total });
     }
-    let values = dense(source.frame()?, columns)?;
+    let values = Dense::of(source.frame()?, columns)?;
     let mut products = Products::none(columns.len());
     products.add_rows(&values, |_, _| 0.0);
     if !products.all_finite() {
@@ -92,7 +92,7 @@ fn from_dense(step: &TruncatedSvd, source: &Source, columns: &[String], context:
     }
     let (squares, mut vectors) = products.eigen()?;
     flip_signs(&mut vectors);
-    let total = values.chunks_exact(n_rows).map(|column| variance(column, 1)[0]).sum();
+    let total = (0..columns.len()).map(|column| variance(values.column(column))).sum();
     let singular_values = squares.iter().take(step.components).map(|square| square.sqrt()).collect();
     Ok(Parts { directions: leading(&vectors, &vec![1.0; step.components]), singular_values, total })
 }
@@ -105,12 +105,14 @@ fn from_sparse(step: &TruncatedSvd, frame: &Frame, columns: &[String], context: 
 }
 
 impl FittedTruncatedSvd {
-    /// The products [rows, components] in row order.
-    fn scores(&self, frame: &Frame) -> Result<Vec<f64>> {
+    /// The products of the rows with each direction.
+    fn scores(&self, frame: &Frame) -> Result<Vec<Vec<f64>>> {
         if all_dense(frame, &self.columns) {
             return project(frame, &self.columns, None, &self.directions);
         }
-        Ok(gather(frame, &self.columns)?.multiply(self.directions.as_slice().unwrap_or_default(), self.names.len()))
+        let directions = self.directions.as_slice().unwrap_or_default();
+        let scores = gather(frame, &self.columns)?.multiply(directions, self.names.len());
+        Ok(by_columns(&scores, self.names.len()))
     }
 }
 
@@ -121,7 +123,7 @@ impl ApplyStep for FittedTruncatedSvd {
 
     fn apply(&self, frame: &Frame) -> Result<Frame> {
         let scores = self.scores(frame)?;
-        frame.remove(&self.columns)?.append(score_columns(&self.names, self.origin.as_deref(), &scores))
+        frame.remove(&self.columns)?.append(component_columns(&self.names, self.origin.as_deref(), scores))
     }
 
     fn save(&self, dir: &SaveDir, file: &str) -> Result<()> {

@@ -4,9 +4,10 @@
 use std::sync::LazyLock;
 
 use polars::prelude::{Column, DataFrame, DataType};
-use retune_preprocessing::PreprocessingStage;
+use retune_preprocessing::{PreprocessingStage, load};
 use retune_spec::preprocessing::Preprocessing;
-use retune_stage::{Field, Fit, FitContext, Kind, Rows, Schema, Stage, StageError, Table};
+use retune_stage::{Field, Fit, FitContext, Kind, Role, Rows, Schema, Stage, StageError, Table, Task};
+use retune_testing::conformance::Subject;
 use serde_json::{Value, json};
 
 static CASES: LazyLock<Vec<Value>> =
@@ -44,7 +45,8 @@ fn base64(text: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
     for four in text.as_bytes().chunks(4) {
         let n = four.iter().filter(|byte| **byte != b'=').count();
-        let bits = four.iter().fold(0_u32, |bits, &byte| bits << 6 | if byte == b'=' { 0 } else { u32::from(value(byte)) });
+        let bits =
+            four.iter().fold(0_u32, |bits, &byte| bits << 6 | if byte == b'=' { 0 } else { u32::from(value(byte)) });
         bytes.extend_from_slice(&bits.to_be_bytes()[1..n]);
     }
     bytes
@@ -84,7 +86,14 @@ fn columns_are_called_after_channel_and_place() {
     let colour = of(json!({"size": [1, 2], "mode": "rgb"}));
     assert_eq!(
         colour,
-        ["image_red_r0c0", "image_red_r0c1", "image_green_r0c0", "image_green_r0c1", "image_blue_r0c0", "image_blue_r0c1"]
+        [
+            "image_red_r0c0",
+            "image_red_r0c1",
+            "image_green_r0c0",
+            "image_green_r0c1",
+            "image_blue_r0c0",
+            "image_blue_r0c1"
+        ]
     );
     let fit = fit(&json!([{"decode_image": {"size": [1, 2]}}]), &images(&[Some(&png)])).unwrap();
     let table = fit.train.table().unwrap();
@@ -230,6 +239,35 @@ fn channels_are_normalised_as_in_torchvision() {
         (json!({"columns": "image_*", "std": [0.5, 0.0, 1.0]}), "`std` has 0, by which nothing can be divided"),
     ] {
         assert_eq!(with(step).err().unwrap().message, format!("step 3 (normalize_channels): {message}"));
+    }
+}
+
+#[test]
+fn steps_conform() {
+    let files: Vec<Vec<u8>> = (1..=8).map(|turn| file(&format!("JPEG turned {turn}"))).collect();
+    let columns = vec![
+        Column::new("image".into(), (0..24).map(|row| Some(files[row % 8].as_slice())).collect::<Vec<_>>()),
+        Column::new("label".into(), (0..24).map(|row| ["a", "b"][row % 2]).collect::<Vec<_>>()),
+    ];
+    let target = Field { role: Role::Target, ..Field::feature("label", Kind::Categorical) };
+    let task = Some(Task::Classification { labels: vec!["a".to_owned(), "b".to_owned()] });
+    let schema = Schema { fields: vec![Field::feature("image", Kind::Image), target], task };
+    let rows = Table::new(DataFrame::new(24, columns).unwrap(), schema).unwrap();
+    for steps in [
+        json!([{"decode_image": {"mode": "rgb", "size": [4, 5], "fit": "pad", "on_error": "drop"}}, {"normalize_channels": {"columns": "image_*"}}]),
+        json!([{"decode_image": {"size": [3, 3]}}, {"scale_pixels": {"columns": "image_*"}}, {"normalize_channels": {"columns": "image_*", "mean": [0.5]}}]),
+    ] {
+        let stage = PreprocessingStage(Preprocessing { steps: serde_json::from_value(steps.clone()).unwrap() });
+        Subject {
+            name: steps.to_string(),
+            stage: &stage,
+            load: &|dir| Ok(Box::new(load(dir)?)),
+            rows: rows.clone(),
+            in_order: false,
+            own_training_rows: false,
+            takes_weights: None,
+        }
+        .conform();
     }
 }
 

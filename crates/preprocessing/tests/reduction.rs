@@ -95,7 +95,8 @@ fn pieces_and_rows_in_memory_give_the_same_components() {
     let fitted = fit(&json!([{"pca": {"components": 12}}]), &rows).unwrap();
     let features = rows.features().unwrap();
     let means = features.mean_axis(ndarray::Axis(0)).unwrap();
-    let centred = Mat::from_fn(features.nrows(), features.ncols(), |row, column| features[(row, column)] - means[column]);
+    let centred =
+        Mat::from_fn(features.nrows(), features.ncols(), |row, column| features[(row, column)] - means[column]);
     let values = centred.singular_values().unwrap();
     let state = state(&*fitted.fitted);
     for (ours, theirs) in state["singular_values"].as_array().unwrap().iter().zip(values) {
@@ -136,7 +137,11 @@ fn whitened_components_have_variance_1() {
 fn random_projections_keep_distances() {
     // Johnson and Lindenstrauss: with the components that `auto` chooses for `eps`, every distance stays within it but for bad luck.
     let rows = regression(60, 900, 9);
-    for step in [json!({"eps": 0.4}), json!({"eps": 0.4, "method": "sparse"}), json!({"eps": 0.4, "method": "sparse", "density": 0.5})] {
+    for step in [
+        json!({"eps": 0.4}),
+        json!({"eps": 0.4, "method": "sparse"}),
+        json!({"eps": 0.4, "method": "sparse", "density": 0.5}),
+    ] {
         let projected = matrix(&fit(&json!([{"random_projection": step}]), &rows).unwrap().train);
         let original = rows.features().unwrap();
         // As linfa-reduction and scikit-learn choose it: 4 ln(60) / (0.4^2 / 2 - 0.4^3 / 3).
@@ -155,7 +160,8 @@ fn random_projections_keep_distances() {
 fn linfa_agrees_where_it_is_right() {
     let rows = regression(60, 900, 9);
     let features = rows.features().unwrap();
-    let projection = GaussianRandomProjection::<f64>::params().eps(0.4).fit(&DatasetBase::from(features.clone())).unwrap();
+    let projection =
+        GaussianRandomProjection::<f64>::params().eps(0.4).fit(&DatasetBase::from(features.clone())).unwrap();
     let theirs: Array2<f64> = projection.transform(&features);
     let ours = matrix(&fit(&json!([{"random_projection": {"eps": 0.4}}]), &rows).unwrap().train);
     assert_eq!(ours.dim(), theirs.dim());
@@ -187,7 +193,11 @@ fn diffusion_maps_place_rows_that_they_did_not_learn_from() {
 #[test]
 fn mistakes_are_told_with_the_way_out() {
     let numbers = regression(30, 4, 1);
-    let labelled = table(&json!({"x": [1, 2, 3, 4], "y": [1, 1, 1, 1]}), Kind::Numeric, Some(&vec![json!("a"), json!("b"), json!("a"), json!("b")]));
+    let labelled = table(
+        &json!({"x": [1, 2, 3, 4], "y": [1, 1, 1, 1]}),
+        Kind::Numeric,
+        Some(&vec![json!("a"), json!("b"), json!("a"), json!("b")]),
+    );
     for (rows, step, message, help) in [
         (
             &numbers,
