@@ -29,8 +29,11 @@ impl FitStep for Cast {
         let kind_of = |name: &&String| outline.schema().field(name).map(|field| field.kind);
         let number = matches!(self.to, CastTo::Numeric | CastTo::Integer | CastTo::Boolean);
         if let Some(name) = columns.iter().find(|name| number && kind_of(name) == Some(Kind::Datetime)) {
-            return Err(StageError::data(format!("column `{}` is datetime, which is no number by itself", shown(name)))
-                .help("take it apart: `datetime_parts`, whose part `unix` is the seconds since 1970"));
+            return Err(StageError::data(format!(
+                "column `{}` is datetime, which is no number by itself",
+                shown(name)
+            ))
+            .help("take it apart: `datetime_parts`, whose part `unix` is the seconds since 1970"));
         }
         let from_number = |name: &&String| matches!(kind_of(name), Some(Kind::Numeric | Kind::Boolean));
         if let Some(name) = columns.iter().find(|name| self.to == CastTo::Datetime && from_number(name)) {
@@ -127,8 +130,12 @@ impl Convert for FittedCast {
 fn from_text(values: &StringChunked, name: &str, to: CastTo) -> Column {
     match to {
         CastTo::Numeric => numeric_column(name, numbers(cells::read(values, number))),
-        CastTo::Integer => Int64Chunked::from_iter_options(name.into(), cells::read(values, integer).into_iter()).into_column(),
-        CastTo::Boolean => BooleanChunked::from_iter_options(name.into(), cells::read(values, boolean).into_iter()).into_column(),
+        CastTo::Integer => {
+            Int64Chunked::from_iter_options(name.into(), cells::read(values, integer).into_iter()).into_column()
+        }
+        CastTo::Boolean => {
+            BooleanChunked::from_iter_options(name.into(), cells::read(values, boolean).into_iter()).into_column()
+        }
         CastTo::Datetime => dates::time_column(name, cells::read(values, dates::read_common)),
         CastTo::Categorical | CastTo::Text => values.clone().into_column(),
     }
@@ -150,7 +157,8 @@ fn from_numbers(values: &[f64], before: &Column, name: &str, to: CastTo) -> Resu
                 1.0 => Some(true),
                 _ => None,
             };
-            BooleanChunked::from_iter_options(name.into(), present().map(|value| value.and_then(zero_one))).into_column()
+            BooleanChunked::from_iter_options(name.into(), present().map(|value| value.and_then(zero_one)))
+                .into_column()
         }
         CastTo::Categorical | CastTo::Text if before.dtype().is_integer() => {
             before.cast(&DataType::String).map_err(|error| StageError::failed(error.to_string()))?

@@ -41,9 +41,9 @@ pub(crate) fn rewrite(
             };
             buffer.clear();
             match change(text, &mut buffer) {
-                Cell::Same => out.append_value(text),
+                Cell::Same if !text.is_empty() => out.append_value(text),
                 Cell::Written if !buffer.is_empty() => out.append_value(&buffer),
-                Cell::Written | Cell::Missing => out.append_null(),
+                Cell::Same | Cell::Written | Cell::Missing => out.append_null(),
             }
         }
         out.finish()

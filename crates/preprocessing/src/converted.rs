@@ -45,7 +45,8 @@ impl Unread {
 
     /// `` `x` in row 3, `y` in row 7 and 2 more``.
     pub(crate) fn listed(&self) -> String {
-        let shown: Vec<String> = self.first.iter().map(|(row, text)| format!("`{}` in row {row}", short(text))).collect();
+        let shown: Vec<String> =
+            self.first.iter().map(|(row, text)| format!("`{}` in row {row}", short(text))).collect();
         match self.n - self.first.len() {
             0 => shown.join(", "),
             more => format!("{} and {more} more", shown.join(", ")),
@@ -83,7 +84,8 @@ pub(crate) fn unread(
 ) -> Result<Vec<Unread>> {
     let mut sums = vec![Unread::default(); columns.len()];
     let of = |frame: &Frame, index: usize| Ok(convert.convert(frame, index, &columns[index])?.1);
-    let map = |frame: &Frame| (0..columns.len()).into_par_iter().map(|index| of(frame, index)).collect::<Result<Vec<_>>>();
+    let map =
+        |frame: &Frame| (0..columns.len()).into_par_iter().map(|index| of(frame, index)).collect::<Result<Vec<_>>>();
     source.fold(columns, map, |piece| {
         sums.iter_mut().zip(piece).for_each(|(sum, piece)| sum.add(piece));
         Ok(())
@@ -122,7 +124,8 @@ fn refuse(name: &str, unread: &Unread, convert: &impl Convert, unparsed: Unparse
         return Ok(());
     }
     let wanted = convert.wanted();
-    let what = if unread.n == 1 { "1 value that cannot be".to_owned() } else { format!("{} values that cannot be", unread.n) };
+    let what =
+        if unread.n == 1 { "1 value that cannot be".to_owned() } else { format!("{} values that cannot be", unread.n) };
     Err(StageError::data(format!("column `{name}` has {what} read as {wanted}: {}", unread.listed()))
         .help(convert.help()))
 }

@@ -15,9 +15,8 @@ static COMMON: LazyLock<Vec<DateFormat>> = LazyLock::new(|| {
     formats.collect()
 });
 
-const COMMON_FORMATS: [&str; 9] = [
-    "%Y-%m-%d", "%Y/%m/%d", "%d.%m.%Y", "%d %b %Y", "%b %d, %Y", "%b %d %Y", "%d-%b-%Y", "%a, %d %b %Y", "%Y%m%d",
-];
+const COMMON_FORMATS: [&str; 9] =
+    ["%Y-%m-%d", "%Y/%m/%d", "%d.%m.%Y", "%d %b %Y", "%b %d, %Y", "%b %d %Y", "%d-%b-%Y", "%a, %d %b %Y", "%Y%m%d"];
 
 /// What has been read so far.
 #[derive(Clone, Copy, Default)]
@@ -145,7 +144,8 @@ impl Read {
             None => {
                 let days = days_from_civil(self.year, self.month, self.day);
                 // What is no date comes back as another one.
-                let sound = (1..=12).contains(&self.month) && civil_from_days(days) == (self.year, self.month, self.day);
+                let sound =
+                    (1..=12).contains(&self.month) && civil_from_days(days) == (self.year, self.month, self.day);
                 sound.then_some(days)?
             }
         };
@@ -163,7 +163,17 @@ impl Read {
 }
 
 const MONTHS: [&str; 12] = [
-    "january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november",
+    "january",
+    "february",
+    "march",
+    "april",
+    "may",
+    "june",
+    "july",
+    "august",
+    "september",
+    "october",
+    "november",
     "december",
 ];
 
@@ -174,9 +184,11 @@ fn name<'a>(text: &'a str, names: &[&str]) -> Option<(i64, &'a str)> {
     let end = text.find(|character: char| !character.is_ascii_alphabetic()).unwrap_or(text.len());
     let (word, rest) = text.split_at(end);
     let is = |name: &&str| {
-        word.eq_ignore_ascii_case(name) || word.eq_ignore_ascii_case(&name[..3]) || *name == "september" && word.eq_ignore_ascii_case("sept")
+        word.eq_ignore_ascii_case(name)
+            || word.eq_ignore_ascii_case(&name[..3])
+            || *name == "september" && word.eq_ignore_ascii_case("sept")
     };
-    let place = names.iter().position(|name| is(&name))?;
+    let place = names.iter().position(is)?;
     let rest = if end == 3 { rest.strip_prefix('.').unwrap_or(rest) } else { rest };
     Some((place as i64 + 1, rest))
 }
@@ -346,7 +358,9 @@ mod tests {
             let (year, month, day) = civil_from_days(days);
             assert_eq!(days_from_civil(year, month, day), days);
         }
-        for (micros, text) in [(0, "1970-01-01"), (-1, "1969-12-31T23:59:59.999999"), (61 * MICROS, "1970-01-01T00:01:01")] {
+        for (micros, text) in
+            [(0, "1970-01-01"), (-1, "1969-12-31T23:59:59.999999"), (61 * MICROS, "1970-01-01T00:01:01")]
+        {
             assert_eq!(write(micros), text);
             assert_eq!(read_common(text), Some(micros));
         }

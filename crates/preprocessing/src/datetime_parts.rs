@@ -95,7 +95,9 @@ impl FittedDatetimeParts {
         }
         let values: Vec<f64> = times.par_iter().map(|time| time.map_or(f64::NAN, |time| value(part, time))).collect();
         let mut columns = Vec::new();
-        if self.cyclic && let Some(period) = period(part) {
+        if self.cyclic
+            && let Some(period) = period(part)
+        {
             for (word, of) in [("sin", f64::sin as fn(f64) -> f64), ("cos", f64::cos)] {
                 let name = format!("{name}_{word}");
                 let turned = values.par_iter().map(|value| of(TAU * value / period)).collect();

@@ -37,7 +37,8 @@ impl FitStep for Derive {
         for (name, text) in &self.columns {
             let place = |error: StageError| error.within(format!("`{name}`"));
             if name.trim().is_empty() || name.starts_with('#') {
-                return Err(StageError::data(format!("`{name}` is no name for a column")).help("give the new column another name"));
+                return Err(StageError::data(format!("`{name}` is no name for a column"))
+                    .help("give the new column another name"));
             }
             let kind = match Formula::parse(text).map_err(place)?.type_in(outline).map_err(place)? {
                 // What open columns hold only the data know.
@@ -45,8 +46,10 @@ impl FitStep for Derive {
                 Some(Type::Boolean) => Kind::Boolean,
                 Some(Type::Text) => Kind::Categorical,
                 Some(other) => {
-                    return Err(place(StageError::data(format!("`{text}` gives {}", other.word()))
-                        .help("a new column holds numbers, true and false, or levels")));
+                    return Err(place(
+                        StageError::data(format!("`{text}` gives {}", other.word()))
+                            .help("a new column holds numbers, true and false, or levels"),
+                    ));
                 }
             };
             outline.add(name.clone(), kind)?;

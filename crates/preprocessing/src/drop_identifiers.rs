@@ -35,7 +35,8 @@ impl FitStep for DropIdentifiers {
         }
         let found = shares.into_iter().filter_map(|(name, share)| Some((name, share?)));
         let found: Vec<(&String, f64)> = found.filter(|(_, share)| *share >= self.share).collect();
-        let listed: Vec<String> = found.iter().map(|(name, share)| format!("{name} ({:.1} % distinct)", 100.0 * share)).collect();
+        let listed: Vec<String> =
+            found.iter().map(|(name, share)| format!("{name} ({:.1} % distinct)", 100.0 * share)).collect();
         let text = match found.len() {
             0 => "no column identifies rows".to_owned(),
             n => format!("dropped {}: {}", counted(n, "identifier"), retune_table::listed(&listed)),
@@ -64,7 +65,9 @@ fn share_of_distinct(step: &DropIdentifiers, source: &Source, name: &String) -> 
     // So many values may be no first ones.
     let spare = (1.0 - step.share) * source.n_rows() as f64;
     let columns = std::slice::from_ref(name);
-    let map = |frame: &Frame| if numeric { numbers(frame, name) } else { texts(frame, name).map(|digests| (digests, Codes::default())) };
+    let map = |frame: &Frame| {
+        if numeric { numbers(frame, name) } else { texts(frame, name).map(|digests| (digests, Codes::default())) }
+    };
     source.fold(columns, map, |(digests, piece): (Vec<u64>, Codes)| {
         n += digests.len();
         codes.add(&piece);
@@ -118,10 +121,12 @@ fn texts(frame: &Frame, name: &str) -> Result<Vec<u64>> {
 fn numbers(frame: &Frame, name: &str) -> Result<(Vec<u64>, Codes)> {
     let column = frame.table.column(name)?.drop_nulls();
     let failed = |error: polars::error::PolarsError| StageError::failed(error.to_string());
-    let values: Vec<f64> = column.cast(&DataType::Float64).map_err(failed)?.f64().map_err(failed)?.iter().flatten().collect();
+    let values: Vec<f64> =
+        column.cast(&DataType::Float64).map_err(failed)?.f64().map_err(failed)?.iter().flatten().collect();
     let codes = Codes::of(&values);
     // No identifier: its values need not be told apart.
-    let digests = if codes.whole { values.iter().map(|value| digest(value.to_bits())).collect() } else { vec![0; values.len()] };
+    let digests =
+        if codes.whole { values.iter().map(|value| digest(value.to_bits())).collect() } else { vec![0; values.len()] };
     Ok((digests, codes))
 }
 
@@ -151,7 +156,9 @@ impl Codes {
             ascending: values.is_sorted_by(|one, other| one < other),
             descending: values.is_sorted_by(|one, other| one > other),
             ends: Some([*first, *last]),
-            range: values.iter().fold([f64::INFINITY, f64::NEG_INFINITY], |[low, high], value| [low.min(*value), high.max(*value)]),
+            range: values
+                .iter()
+                .fold([f64::INFINITY, f64::NEG_INFINITY], |[low, high], value| [low.min(*value), high.max(*value)]),
         }
     }
 

@@ -37,7 +37,8 @@ impl FitStep for DropMissing {
         let dropped = sparse_columns(source, columns, self.columns)?;
         let gone: HashSet<&String> = dropped.iter().map(|(name, _)| name).collect();
         let considered: Vec<String> = columns.iter().filter(|name| !gone.contains(name)).cloned().collect();
-        let names: Vec<String> = dropped.iter().map(|(name, share)| format!("{name} ({:.0} % missing)", 100.0 * share)).collect();
+        let names: Vec<String> =
+            dropped.iter().map(|(name, share)| format!("{name} ({:.0} % missing)", 100.0 * share)).collect();
         let fitted = FittedDropMissing {
             dropped: dropped.into_iter().map(|(name, _)| name).collect(),
             considered,
@@ -78,10 +79,14 @@ impl FittedDropMissing {
     /// Whether each training row has few enough missing values.
     fn kept(&self, source: &Source) -> Result<Vec<bool>> {
         let mut kept = Vec::with_capacity(source.n_rows());
-        source.fold(&self.considered, |frame| self.flagged(frame), |piece: Vec<bool>| {
-            kept.extend(piece.into_iter().map(|flagged| !flagged));
-            Ok(())
-        })?;
+        source.fold(
+            &self.considered,
+            |frame| self.flagged(frame),
+            |piece: Vec<bool>| {
+                kept.extend(piece.into_iter().map(|flagged| !flagged));
+                Ok(())
+            },
+        )?;
         Ok(kept)
     }
 

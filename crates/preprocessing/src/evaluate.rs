@@ -100,8 +100,11 @@ impl Formula {
             match outline.schema().field(name) {
                 Some(field) => {
                     let of_kind = Type::of_kind(field.kind).ok_or_else(|| {
-                        StageError::data(format!("column `{name}` is {}, which cannot be computed with", field.kind.word()))
-                            .help("name other columns")
+                        StageError::data(format!(
+                            "column `{name}` is {}, which cannot be computed with",
+                            field.kind.word()
+                        ))
+                        .help("name other columns")
                     })?;
                     types.insert(name, of_kind);
                 }
@@ -195,7 +198,9 @@ fn type_of(term: &Term, types: &HashMap<&str, Type>) -> Result<Type> {
         }
         Term::ToNumber(term) => match of(term)? {
             Type::Number | Type::Boolean | Type::Nothing => Type::Number,
-            found => return Err(mismatch(term, found, Type::Number).help("turn the column into numbers before: `cast`")),
+            found => {
+                return Err(mismatch(term, found, Type::Number).help("turn the column into numbers before: `cast`"));
+            }
         },
         Term::Call(function, arguments) => match function {
             Function::Coalesce | Function::NullIf => all(&arguments.iter().collect::<Vec<_>>())?,
@@ -242,7 +247,8 @@ fn same(terms: &[&Term], types: &HashMap<&str, Type>) -> Result<Type> {
 }
 
 fn unlike(one: &Term, of_one: Type, other: &Term, of_other: Type) -> StageError {
-    let error = StageError::data(format!("{} is {}, {} is {}", shown(one), of_one.word(), shown(other), of_other.word()));
+    let error =
+        StageError::data(format!("{} is {}, {} is {}", shown(one), of_one.word(), shown(other), of_other.word()));
     match (of_one, of_other) {
         (Type::Text, Type::Number) | (Type::Number, Type::Text) => {
             error.help("write text in single quotes, and turn columns of text into numbers before: `cast`")
@@ -356,7 +362,9 @@ impl<'a> Rows<'a> {
             Term::Text(text) => Values::Texts(vec![Some(Cow::Owned(text.clone())); n]),
             Term::Boolean(boolean) => Values::Booleans(vec![Some(*boolean); n]),
             Term::Null => Values::Nothing(n),
-            Term::Not(of) => Values::Booleans(booleans(of)?.into_iter().map(|value| value.map(|value| !value)).collect()),
+            Term::Not(of) => {
+                Values::Booleans(booleans(of)?.into_iter().map(|value| value.map(|value| !value)).collect())
+            }
             Term::Minus(of) => Values::Numbers(numbers(of)?.into_iter().map(|value| -value).collect()),
             Term::Arithmetic(arithmetic, one, other) => {
                 let mut one = numbers(one)?;
@@ -367,7 +375,8 @@ impl<'a> Rows<'a> {
             Term::And(one, other) => Values::Booleans(both(booleans(one)?, &booleans(other)?)),
             Term::Or(one, other) => Values::Booleans(either(booleans(one)?, &booleans(other)?)),
             Term::Join(one, other) => {
-                let joined = |(one, other): (Option<Cow<str>>, Option<Cow<str>>)| Some(Cow::Owned(one?.into_owned() + &other?));
+                let joined =
+                    |(one, other): (Option<Cow<str>>, Option<Cow<str>>)| Some(Cow::Owned(one?.into_owned() + &other?));
                 Values::Texts(of(one)?.texts()?.into_iter().zip(of(other)?.texts()?).map(joined).collect())
             }
             Term::IsNull(term) => Values::Booleans(of(term)?.missing().into_iter().map(Some).collect()),
@@ -499,9 +508,9 @@ impl<'a> Values<'a> {
         match self {
             Self::Numbers(values) => Values::Numbers(values),
             Self::Booleans(values) => Values::Booleans(values),
-            Self::Texts(values) => {
-                Values::Texts(values.into_iter().map(|value| value.map(|value| Cow::Owned(value.into_owned()))).collect())
-            }
+            Self::Texts(values) => Values::Texts(
+                values.into_iter().map(|value| value.map(|value| Cow::Owned(value.into_owned()))).collect(),
+            ),
             Self::Times(values) => Values::Times(values),
             Self::Nothing(n) => Values::Nothing(n),
         }
@@ -643,7 +652,9 @@ fn call<'a>(function: Function, arguments: Vec<Values<'a>>) -> Result<Values<'a>
         Function::Power => {
             let mut values = first.numbers()?;
             let exponents = arguments.next().ok_or_else(wrong_type)?.numbers()?;
-            let power = |value: f64, exponent: f64| if value.is_nan() || exponent.is_nan() { f64::NAN } else { value.powf(exponent) };
+            let power = |value: f64, exponent: f64| {
+                if value.is_nan() || exponent.is_nan() { f64::NAN } else { value.powf(exponent) }
+            };
             values.iter_mut().zip(exponents).for_each(|(value, exponent)| *value = finite(power(*value, exponent)));
             Ok(Values::Numbers(values))
         }

@@ -27,8 +27,10 @@ impl FitStep for FilterRows {
         let condition = Formula::parse(&self.condition)?;
         match condition.type_in(outline)? {
             None | Some(Type::Boolean) => Ok(()),
-            Some(other) => Err(StageError::data(format!("`{}` gives {}, not true or false", self.condition, other.word()))
-                .help("write a condition such as \"age >= 18\"")),
+            Some(other) => {
+                Err(StageError::data(format!("`{}` gives {}, not true or false", self.condition, other.word()))
+                    .help("write a condition such as \"age >= 18\""))
+            }
         }
     }
 
@@ -36,10 +38,14 @@ impl FitStep for FilterRows {
         let condition = Formula::parse(&self.condition)?;
         let fitted = FittedFilterRows { columns: condition.columns(), condition };
         let mut kept = Vec::with_capacity(source.n_rows());
-        source.fold(&fitted.columns, |frame| fitted.holds(frame), |piece: Vec<bool>| {
-            kept.extend(piece);
-            Ok(())
-        })?;
+        source.fold(
+            &fitted.columns,
+            |frame| fitted.holds(frame),
+            |piece: Vec<bool>| {
+                kept.extend(piece);
+                Ok(())
+            },
+        )?;
         let n_dropped = kept.iter().filter(|kept| !**kept).count();
         let text = format!("dropped {} for which `{}` is not true", counted(n_dropped, "training row"), self.condition);
         Ok(Learnt { fitted, train: Train::Kept(kept), text, flagged: 0 })

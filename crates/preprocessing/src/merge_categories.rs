@@ -58,7 +58,9 @@ impl FitStep for MergeCategories {
             let (merges, merged) = fitted.learn(name, counts)?;
             n_merged += merged.iter().map(|(others, _)| others.len()).sum::<usize>();
             n_columns += usize::from(!merged.is_empty());
-            told.extend(merged.into_iter().map(|(others, level)| format!("{} into `{level}`", retune_table::listed(&others))));
+            told.extend(
+                merged.into_iter().map(|(others, level)| format!("{} into `{level}`", retune_table::listed(&others))),
+            );
             fitted.merges.push(merges);
         }
         let mut text = format!("merged {} into others in {}", counted(n_merged, "level"), counted(n_columns, "column"));
@@ -86,7 +88,8 @@ impl ApplyStep for FittedMergeCategories {
             let (distinct, _) = Levels::learn(values);
             let labels: Vec<&str> = (0..distinct.n_named()).map(|code| distinct.label(code)).collect();
             let known = merges.index();
-            let spelled = |label: &&str| self.level_of(label, merges, &known).map(|level| merges.levels[level].1.as_str());
+            let spelled =
+                |label: &&str| self.level_of(label, merges, &known).map(|level| merges.levels[level].1.as_str());
             let spellings: Vec<Option<&str>> = labels.par_iter().map(spelled).collect();
             let spelling_of: HashMap<&str, &str> = labels
                 .iter()
@@ -127,7 +130,8 @@ impl FittedMergeCategories {
         }
         let rows = |spellings: &[(&str, usize)]| spellings.iter().map(|(_, n)| n).sum::<usize>();
         let mut forms: Vec<(String, Vec<(&str, usize)>)> = forms.into_iter().collect();
-        forms.sort_by(|(one, of_one), (other, of_other)| rows(of_other).cmp(&rows(of_one)).then_with(|| one.cmp(other)));
+        forms
+            .sort_by(|(one, of_one), (other, of_other)| rows(of_other).cmp(&rows(of_one)).then_with(|| one.cmp(other)));
         if self.similarity < 1.0 && forms.len() > MAX_COMPARED {
             return Err(StageError::data(format!(
                 "column `{name}` has {} different levels, too many to compare every two of them",

@@ -45,7 +45,7 @@ impl FitStep for NullTokens {
     fn fit(&self, source: &Source, columns: &[String], _context: &FitContext) -> Result<Learnt<FittedNullTokens>> {
         let tokens: Vec<String> = self.tokens.iter().map(|token| token.trim().to_lowercase()).collect();
         let mut seen = vec![Seen::default(); columns.len()];
-        let known = known(&tokens);
+        let known = Tokens::of(&tokens);
         let map =
             |frame: &Frame| columns.par_iter().map(|name| Seen::of(frame, name, &known)).collect::<Result<Vec<_>>>();
         source.fold(columns, map, |piece| {
@@ -56,12 +56,15 @@ impl FitStep for NullTokens {
         let n_columns = seen.iter().filter(|seen| seen.replaced > 0).count();
         let mut text = format!("made {} missing in {}", counted(n_replaced, "value"), counted(n_columns, "column"));
         let numeric: Vec<bool> = seen.iter().map(Seen::numeric).collect();
-        let names: Vec<&String> = columns.iter().zip(&numeric).filter(|(_, numeric)| **numeric).map(|(name, _)| name).collect();
+        let names: Vec<&String> =
+            columns.iter().zip(&numeric).filter(|(_, numeric)| **numeric).map(|(name, _)| name).collect();
         if !names.is_empty() {
             let listed = retune_table::listed(&names);
             text += &match self.parse {
                 true => format!("; turned {listed} into numbers"),
-                false => format!("; {listed} now hold numbers only (`parse: true` would turn them into a numeric column)"),
+                false => {
+                    format!("; {listed} now hold numbers only (`parse: true` would turn them into a numeric column)")
+                }
             };
         }
         let numeric = numeric.into_iter().map(|numeric| numeric && self.parse).collect();
@@ -75,7 +78,7 @@ impl ApplyStep for FittedNullTokens {
     }
 
     fn apply(&self, frame: &Frame) -> Result<Frame> {
-        let known = known(&self.tokens);
+        let known = Tokens::of(&self.tokens);
         let replace = |(name, numeric): (&String, &bool)| {
             let field = frame.field(name)?.clone();
             let values = frame.table.strings(name)?;
@@ -83,7 +86,7 @@ impl ApplyStep for FittedNullTokens {
                 refuse_text(frame, name, &known)?;
                 numeric_column(name, numbers(cells::read(values, number)))
             } else {
-                rewrite(values, |text, _| if is_token(text, &known) { Cell::Missing } else { Cell::Same })?.into_column()
+                rewrite(values, |text, _| if known.hold(text) { Cell::Missing } else { Cell::Same })?.into_column()
             };
             let kind = if *numeric { Kind::Numeric } else { field.kind };
             Ok((name.clone(), vec![(Field { kind, ..field }, column)]))
@@ -93,10 +96,11 @@ impl ApplyStep for FittedNullTokens {
 }
 
 /// Fails where a column that held numbers and words for a missing value in training holds something else.
-fn refuse_text(frame: &Frame, name: &str, known: &HashSet<&str>) -> Result<()> {
-    let wrong = |text: &str| number(text).is_none() && !is_token(text, known);
+fn refuse_text(frame: &Frame, name: &str, known: &Tokens) -> Result<()> {
+    let wrong = |text: &str| number(text).is_none() && !known.hold(text);
     let values = frame.table.strings(name)?;
-    let mut rows = values.iter().enumerate().filter_map(|(row, text)| text.filter(|text| wrong(text)).map(|text| (row, text)));
+    let mut rows =
+        values.iter().enumerate().filter_map(|(row, text)| text.filter(|text| wrong(text)).map(|text| (row, text)));
     let first: Vec<String> =
         rows.by_ref().take(5).map(|(row, text)| format!("`{text}` in row {}", frame.table.row_number(row))).collect();
     if first.is_empty() {
@@ -113,17 +117,28 @@ fn refuse_text(frame: &Frame, name: &str, known: &HashSet<&str>) -> Result<()> {
     .help("add words for a missing value to `tokens`, or set `parse: false` and use `cast` with `unparsed: null`"))
 }
 
-fn known(tokens: &[String]) -> HashSet<&str> {
-    tokens.iter().map(String::as_str).collect()
+/// The words for a missing value.
+struct Tokens<'a> {
+    words: HashSet<&'a str>,
+    /// The bytes of the longest.
+    longest: usize,
 }
 
-fn is_token(text: &str, known: &HashSet<&str>) -> bool {
-    let text = text.trim();
-    // Most tokens are short ASCII words: no copy for anything longer, nor for what is in lower case already.
-    if known.contains(text) {
-        return true;
+impl<'a> Tokens<'a> {
+    fn of(tokens: &'a [String]) -> Self {
+        let longest = tokens.iter().map(String::len).max().unwrap_or(0);
+        Self { words: tokens.iter().map(String::as_str).collect(), longest }
     }
-    text.chars().any(char::is_uppercase) && known.contains(text.to_lowercase().as_str())
+
+    fn hold(&self, text: &str) -> bool {
+        let text = text.trim();
+        // Most values are longer than any of the words, and need not be looked up: small letters take a third of the bytes of capitals at least.
+        if text.len() > 3 * self.longest {
+            return false;
+        }
+        self.words.contains(text)
+            || text.chars().any(char::is_uppercase) && self.words.contains(text.to_lowercase().as_str())
+    }
 }
 
 /// What the training values of a column are.
@@ -135,10 +150,10 @@ struct Seen {
 }
 
 impl Seen {
-    fn of(frame: &Frame, name: &str, known: &HashSet<&str>) -> Result<Self> {
+    fn of(frame: &Frame, name: &str, known: &Tokens) -> Result<Self> {
         let mut seen = Self::default();
         for text in frame.table.strings(name)?.iter().flatten() {
-            if is_token(text, known) {
+            if known.hold(text) {
                 seen.replaced += 1;
             } else if number(text).is_some() && !is_code(text) {
                 seen.numbers += 1;

@@ -82,12 +82,17 @@ impl Convert for Reader {
     fn convert(&self, frame: &Frame, _index: usize, name: &str) -> Result<(Column, Unread)> {
         let before = frame.table.strings(name)?;
         let after = dates::time_column(name, cells::read(before, |text| self.read(text)));
-        let unread = Unread::between(frame, frame.table.column(name)?, &after, |row| before.get(row).map(str::to_owned));
+        let unread =
+            Unread::between(frame, frame.table.column(name)?, &after, |row| before.get(row).map(str::to_owned));
         Ok((after, unread))
     }
 
     fn help(&self) -> String {
-        let form = if self.formats.is_empty() { "give their form: `formats: [\"%d/%m/%Y\"]`" } else { "add their form to `formats`" };
+        let form = if self.formats.is_empty() {
+            "give their form: `formats: [\"%d/%m/%Y\"]`"
+        } else {
+            "add their form to `formats`"
+        };
         format!("{form}, or set `unparsed: null` for missing values")
     }
 }

@@ -96,12 +96,14 @@ impl Convert for FittedParseNumbers {
             number.is_finite().then_some(number)
         });
         let after = numeric_column(name, numbers(values));
-        let unread = Unread::between(frame, frame.table.column(name)?, &after, |row| before.get(row).map(str::to_owned));
+        let unread =
+            Unread::between(frame, frame.table.column(name)?, &after, |row| before.get(row).map(str::to_owned));
         Ok((after, unread))
     }
 
     fn help(&self) -> String {
-        "words for a missing value are taken out by `null_tokens`; or set `unparsed: null`, or another `decimal` mark".to_owned()
+        "words for a missing value are taken out by `null_tokens`; or set `unparsed: null`, or another `decimal` mark"
+            .to_owned()
     }
 }
 
@@ -144,8 +146,8 @@ fn take_apart(text: &str) -> Option<Parts<'_>> {
 fn end_of_number(text: &str, start: usize) -> usize {
     let digit_at = |at: usize| text[at..].starts_with(|character: char| character.is_ascii_digit());
     let mut end = start;
-    let mut characters = text[start..].char_indices().map(|(at, character)| (start + at, character)).peekable();
-    while let Some((at, character)) = characters.next() {
+    let characters = text[start..].char_indices().map(|(at, character)| (start + at, character));
+    for (at, character) in characters {
         let after = at + character.len_utf8();
         let exponent = matches!(character, 'e' | 'E') && {
             let rest = &text[after..];

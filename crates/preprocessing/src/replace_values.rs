@@ -39,8 +39,7 @@ impl FitStep for ReplaceValues {
 
     fn fit(&self, _source: &Source, columns: &[String], _context: &FitContext) -> Result<Learnt<FittedReplaceValues>> {
         let values = self.values.iter().map(|(old, new)| (old.clone(), new.clone())).collect();
-        let text =
-            format!("replaces {} in {}", counted(self.values.len(), "value"), counted(columns.len(), "column"));
+        let text = format!("replaces {} in {}", counted(self.values.len(), "value"), counted(columns.len(), "column"));
         Ok(Learnt::applied(FittedReplaceValues { columns: columns.to_vec(), values }, text))
     }
 }

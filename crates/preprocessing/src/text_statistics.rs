@@ -37,7 +37,8 @@ impl FitStep for TextStatistics {
 
     fn fit(&self, _source: &Source, columns: &[String], _context: &FitContext) -> Result<Learnt<FittedTextStatistics>> {
         let statistics = chosen(&self.statistics);
-        let text = format!("measured {} by {}", counted(columns.len(), "column"), counted(statistics.len(), "statistic"));
+        let text =
+            format!("measured {} by {}", counted(columns.len(), "column"), counted(statistics.len(), "statistic"));
         Ok(Learnt::applied(FittedTextStatistics { columns: columns.to_vec(), statistics, keep: self.keep }, text))
     }
 }
@@ -57,7 +58,8 @@ impl ApplyStep for FittedTextStatistics {
             }
             for statistic in &self.statistics {
                 let name = format!("{name}_{}", statistic.word());
-                let value = |counts: &Option<Counts>| counts.as_ref().map_or(f64::NAN, |counts| counts.value(*statistic));
+                let value =
+                    |counts: &Option<Counts>| counts.as_ref().map_or(f64::NAN, |counts| counts.value(*statistic));
                 let values = counts.par_iter().map(value).collect();
                 columns.push((Field::derived(&name, Kind::Numeric, field.origin()), numeric_column(&name, values)));
             }

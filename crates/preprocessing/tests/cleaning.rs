@@ -41,7 +41,9 @@ fn columns_are_those_of_the_references() {
         let name = case["name"].as_str().unwrap();
         let (stage, train, other) = stage_and_rows(&case);
         stage.check(train.schema()).unwrap_or_else(|errors| panic!("{name}: {errors:?}"));
-        let fit = stage.fit(Rows::Table(train.clone()), &FitContext::plain(1)).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let fit = stage
+            .fit(Rows::Table(train.clone()), &FitContext::plain(1))
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
         let [left, applied] = [fit.train.table().unwrap().clone(), apply(&fit, &other)];
         for (part, table) in [("train", &left), ("other", &applied)] {
             if let Some(expected) = case["expected"][part].as_object() {
@@ -56,7 +58,12 @@ fn columns_are_those_of_the_references() {
             // What is dropped in training is flagged elsewhere.
             let applied = apply(&fit, &train);
             let unflagged: Vec<usize> = match applied.schema().field(Schema::FLAGS) {
-                Some(_) => texts(&applied, Schema::FLAGS).iter().enumerate().filter(|(_, flag)| flag.is_none()).map(|(row, _)| row).collect(),
+                Some(_) => texts(&applied, Schema::FLAGS)
+                    .iter()
+                    .enumerate()
+                    .filter(|(_, flag)| flag.is_none())
+                    .map(|(row, _)| row)
+                    .collect(),
                 None => (0..applied.n_rows()).collect(),
             };
             assert_eq!((left.n_rows(), &unflagged), (kept.len(), &kept), "{name}");
@@ -72,7 +79,13 @@ fn reports_tell_what_was_done() {
         ("amount", (0..24_i64).map(|row| row * row * 977 % 10_007 * 13).collect::<Vec<_>>().into()),
         ("flat", vec![1.0; 24].into()),
         ("gone", (0..24).map(|row| (row == 7).then_some(1.0)).collect::<Vec<_>>().into()),
-        ("city", (0..24).map(|row| ["Lyon", "lyon ", "Lyyon", "Oslo", "type 1", "type 2"][row % 6]).collect::<Vec<_>>().into()),
+        (
+            "city",
+            (0..24)
+                .map(|row| ["Lyon", "lyon ", "Lyyon", "Oslo", "type 1", "type 2"][row % 6])
+                .collect::<Vec<_>>()
+                .into(),
+        ),
         ("price", (0..24).map(|row| ["1.234,50 EUR", "12 %", "7,5", "3k"][row % 4]).collect::<Vec<_>>().into()),
         ("level", (0..24).map(|row| ["1", "NA", "2", " ? "][row % 4]).collect::<Vec<_>>().into()),
         ("code", (0..24).map(|row| ["01", "NA", "02", "?"][row % 4]).collect::<Vec<_>>().into()),
@@ -81,7 +94,10 @@ fn reports_tell_what_was_done() {
     .build();
     for (steps, text) in [
         (json!({"drop_missing": {"columns": 0.5}}), "dropped 1 column: `gone (96 % missing)`"),
-        (json!({"drop_missing": {"columns": 0.5, "rows": 0}}), "dropped 1 column: `gone (96 % missing)` and 0 training rows"),
+        (
+            json!({"drop_missing": {"columns": 0.5, "rows": 0}}),
+            "dropped 1 column: `gone (96 % missing)` and 0 training rows",
+        ),
         (json!({"drop_constant": {}}), "dropped 1 column of one value: `flat`"),
         (json!({"drop_identifiers": {}}), "dropped 2 identifiers: `id (100.0 % distinct)` and `nr (100.0 % distinct)`"),
         (json!({"drop_identifiers": {"min_rows": 25}}), "no column identifies rows"),
@@ -94,10 +110,7 @@ fn reports_tell_what_was_done() {
             json!({"parse_numbers": {"columns": "price", "multipliers": {"k": 1000}}}),
             "read 1 column as numbers, leaving out `EUR`",
         ),
-        (
-            json!({"parse_numbers": {"columns": ["price"]}}),
-            "read 1 column as numbers, leaving out `EUR` and `k`",
-        ),
+        (json!({"parse_numbers": {"columns": ["price"]}}), "read 1 column as numbers, leaving out `EUR` and `k`"),
         (
             json!({"null_tokens": {"columns": ["level", "code"]}}),
             "made 24 values missing in 2 columns; `level` now hold numbers only (`parse: true` would turn them into a numeric column)",
@@ -169,11 +182,23 @@ fn mistakes_name_rows_and_the_way_out() {
             "column `n` holds numbers, which are no dates by themselves",
             "turn them into text before, `cast: { to: text }`, and read that by a format: `parse_dates`, where `%s` is seconds since 1970",
         ),
-        (json!({"filter_rows": {"where": "n > 1 AND"}}), "`n > 1 AND`: not valid SQL: expected an expression, found its end", ""),
+        (
+            json!({"filter_rows": {"where": "n > 1 AND"}}),
+            "`n > 1 AND`: not valid SQL: expected an expression, found its end",
+            "",
+        ),
         (json!({"filter_rows": {"where": "nn > 1"}}), "no column `nn` at this step", "did you mean `n`?"),
-        (json!({"filter_rows": {"where": "x = \"abc\""}}), "no column `abc` at this step", "text stands in single quotes: 'abc'"),
+        (
+            json!({"filter_rows": {"where": "x = \"abc\""}}),
+            "no column `abc` at this step",
+            "text stands in single quotes: 'abc'",
+        ),
         (json!({"filter_rows": {"where": "t = 'a'"}}), "column `t` is not a feature: it is the target", ""),
-        (json!({"filter_rows": {"where": "n + 1"}}), "`n + 1` gives a number, not true or false", "write a condition such as \"age >= 18\""),
+        (
+            json!({"filter_rows": {"where": "n + 1"}}),
+            "`n + 1` gives a number, not true or false",
+            "write a condition such as \"age >= 18\"",
+        ),
         (
             json!({"filter_rows": {"where": "x > 1"}}),
             "column `x` is text, `1` is a number",
@@ -189,7 +214,11 @@ fn mistakes_name_rows_and_the_way_out() {
 
 #[test]
 fn values_that_cannot_be_read_are_counted_over_all_rows() {
-    let rows = table([("x", (0..150_000).map(|row| if row % 20_000 == 19_999 { "abc" } else { "1" }).collect::<Vec<_>>().into())]).build();
+    let rows = table([(
+        "x",
+        (0..150_000).map(|row| if row % 20_000 == 19_999 { "abc" } else { "1" }).collect::<Vec<_>>().into(),
+    )])
+    .build();
     let (message, _) = error(&json!([{"cast": {"columns": "x", "to": "numeric"}}]), &rows);
     assert_eq!(
         message,
@@ -199,20 +228,34 @@ fn values_that_cannot_be_read_are_counted_over_all_rows() {
 
 #[test]
 fn rows_to_predict_are_flagged_with_every_step_that_would_drop_them() {
-    let rows = table([("a", [Some(1.0), None, Some(3.0), Some(9.0)].into()), ("b", [Some(1.0), Some(2.0), None, Some(9.0)].into())]).build();
+    let rows = table([
+        ("a", [Some(1.0), None, Some(3.0), Some(9.0)].into()),
+        ("b", [Some(1.0), Some(2.0), None, Some(9.0)].into()),
+    ])
+    .build();
     let fit = fit(&json!([{"filter_rows": {"where": "a < 5"}}, {"drop_missing": {"rows": 0}}]), &rows).unwrap();
     assert_eq!(fit.train.n_rows(), 1);
-    let changes: Vec<_> = fit.report.rows.iter().map(|change| (change.step.as_str(), change.rows_in, change.dropped)).collect();
+    let changes: Vec<_> =
+        fit.report.rows.iter().map(|change| (change.step.as_str(), change.rows_in, change.dropped)).collect();
     assert_eq!(changes, [("filter_rows", 4, 2), ("drop_missing", 2, 1)]);
     let applied = apply(&fit, &rows);
-    assert_eq!(texts(&applied, Schema::FLAGS), [None, Some("filter_rows; drop_missing"), Some("drop_missing"), Some("filter_rows")]);
+    assert_eq!(
+        texts(&applied, Schema::FLAGS),
+        [None, Some("filter_rows; drop_missing"), Some("drop_missing"), Some("filter_rows")]
+    );
     assert_eq!(names(&applied), ["a", "b"]);
 }
 
 #[test]
 fn spellings_become_the_most_frequent_one() {
-    let train = table([("x", ["Lyon", "Lyon", "LYON", " lyon", "Lyonn", "Oslo", "Osl", "Region 10", "Region 11"].into())]).build();
-    let other = table([("x", [Some("lYoN"), Some("Lionn"), Some("Oslö"), Some("Region 12"), None, Some("OSLO"), Some("Bonn")].into())]).build();
+    let train =
+        table([("x", ["Lyon", "Lyon", "LYON", " lyon", "Lyonn", "Oslo", "Osl", "Region 10", "Region 11"].into())])
+            .build();
+    let other = table([(
+        "x",
+        [Some("lYoN"), Some("Lionn"), Some("Oslö"), Some("Region 12"), None, Some("OSLO"), Some("Bonn")].into(),
+    )])
+    .build();
     for (step, of_train, of_other) in [
         (
             json!({"similarity": 0.8}),
@@ -260,7 +303,10 @@ fn the_decimal_mark_is_learned_from_training_rows() {
     assert_eq!(apply(&fit, &other).numeric("x").unwrap(), [1234.0]);
     let wrong = table([("x", ["1.5"].into())]).build();
     let message = fit.fitted.apply(Rows::Table(wrong)).err().unwrap().message;
-    assert_eq!(message, "step 1 (parse_numbers): column `x` has 1 value that cannot be read as numbers: `1.5` in row 1");
+    assert_eq!(
+        message,
+        "step 1 (parse_numbers): column `x` has 1 value that cannot be read as numbers: `1.5` in row 1"
+    );
 }
 
 #[test]
@@ -278,9 +324,12 @@ fn every_kind_becomes_every_other_that_it_can() {
         texts(fit.train.table().unwrap(), column).iter().map(|text| text.map(str::to_owned)).collect::<Vec<_>>()
     };
     let owned = |texts: [&str; 2]| vec![Some(texts[0].to_owned()), Some(texts[1].to_owned()), None];
-    for (column, expected) in
-        [("number", ["1", "0"]), ("level", ["1", "no"]), ("flag", ["true", "false"]), ("when", ["1970-01-02", "1970-01-01T00:00:01.500000"])]
-    {
+    for (column, expected) in [
+        ("number", ["1", "0"]),
+        ("level", ["1", "no"]),
+        ("flag", ["true", "false"]),
+        ("when", ["1970-01-02", "1970-01-01T00:00:01.500000"]),
+    ] {
         assert_eq!(text(column, "categorical"), owned(expected));
         assert_eq!(text(column, "text"), owned(expected));
     }
@@ -303,7 +352,12 @@ fn every_kind_becomes_every_other_that_it_can() {
 
 #[test]
 fn words_for_a_missing_value_leave_other_columns_alone() {
-    let train = table([("zip", ["00501", "?", "10001"].into()), ("plain", ["1", "2", "3"].into()), ("age", ["31", "NA", "8"].into())]).build();
+    let train = table([
+        ("zip", ["00501", "?", "10001"].into()),
+        ("plain", ["1", "2", "3"].into()),
+        ("age", ["31", "NA", "8"].into()),
+    ])
+    .build();
     let fit = fit(&json!([{"null_tokens": {"parse": true}}]), &train).unwrap();
     let kinds: Vec<Kind> = fit.fitted.output().features().map(|field| field.kind).collect();
     assert_eq!(kinds, [Kind::Categorical, Kind::Categorical, Kind::Numeric]);

@@ -37,12 +37,19 @@ fn columns_are_those_of_the_references() {
         let (stage, train, other) = stage_and_rows(&case);
         let (train, other) = (typed(train, &case), typed(other, &case));
         stage.check(train.schema()).unwrap_or_else(|errors| panic!("{name}: {errors:?}"));
-        let fit = stage.fit(Rows::Table(train), &FitContext::plain(1)).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let fit =
+            stage.fit(Rows::Table(train), &FitContext::plain(1)).unwrap_or_else(|error| panic!("{name}: {error}"));
         let applied = fit.fitted.apply(Rows::Table(other)).unwrap();
         for (part, rows) in [("train", &fit.train), ("other", &applied)] {
             let expected = case["expected"][part].as_object().unwrap();
             assert_values(&format!("{name}, {part}"), rows.table().unwrap(), expected);
-            let made = rows.table().unwrap().schema().features().filter(|field| field.source.is_some() || field.name == "made").count();
+            let made = rows
+                .table()
+                .unwrap()
+                .schema()
+                .features()
+                .filter(|field| field.source.is_some() || field.name == "made")
+                .count();
             assert_eq!(made, expected.len(), "{name}");
         }
     }
@@ -50,11 +57,17 @@ fn columns_are_those_of_the_references() {
 
 #[test]
 fn new_columns_have_kinds_and_sources() {
-    let rows = table([("price", [1.0, 2.0].into()), ("weight", [2.0, 0.0].into()), ("city", ["a", "b"].into())]).build();
+    let rows =
+        table([("price", [1.0, 2.0].into()), ("weight", [2.0, 0.0].into()), ("city", ["a", "b"].into())]).build();
     let steps = json!([{"derive": {"columns": {"ratio": "price / weight", "half": "price / 2", "same": "half = ratio", "big": "upper(city)", "one": "1"}}}]);
     let fit = fit(&steps, &rows).unwrap();
-    let fields: Vec<(&str, Kind, Option<&str>)> =
-        fit.fitted.output().features().skip(3).map(|field| (field.name.as_str(), field.kind, field.source.as_deref())).collect();
+    let fields: Vec<(&str, Kind, Option<&str>)> = fit
+        .fitted
+        .output()
+        .features()
+        .skip(3)
+        .map(|field| (field.name.as_str(), field.kind, field.source.as_deref()))
+        .collect();
     assert_eq!(
         fields,
         [
@@ -109,7 +122,8 @@ fn points_in_time_are_compared_with_dates_in_text() {
         ("d IN ('1970-01-02', '2000-01-01')", [0.0, 1.0]),
         ("CASE WHEN d > '1970-01-01' THEN d ELSE '2000-01-01' END > '1999-12-31'", [1.0, 0.0]),
     ] {
-        let fit = fit(&json!([{"derive": {"columns": {"x": expression}}}]), &rows).unwrap_or_else(|error| panic!("{expression}: {error}"));
+        let fit = fit(&json!([{"derive": {"columns": {"x": expression}}}]), &rows)
+            .unwrap_or_else(|error| panic!("{expression}: {error}"));
         assert_eq!(fit.train.table().unwrap().numeric("x").unwrap()[..2], expected, "{expression}");
     }
 }
@@ -125,21 +139,47 @@ fn expressions_say_what_is_wrong() {
     .kind("d", Kind::Datetime)
     .build();
     for (expression, message, help) in [
-        ("s + 1", "`x`: column `s` is text, where a number is needed", "turn the column into numbers before: `cast` or `parse_numbers`"),
+        (
+            "s + 1",
+            "`x`: column `s` is text, where a number is needed",
+            "turn the column into numbers before: `cast` or `parse_numbers`",
+        ),
         ("f * 2", "`x`: column `f` is true or false, where a number is needed", "CAST(... AS DOUBLE) gives 1 and 0"),
         ("n AND f", "`x`: column `n` is a number, where true or false is needed", "write a comparison, such as x > 0"),
-        ("d + 1", "`x`: column `d` is a point in time, where a number is needed", "take the column apart before: `datetime_parts`"),
-        ("f = 1", "`x`: column `f` is true or false, `1` is a number", "write IS TRUE, or CAST(... AS DOUBLE) for 1 and 0"),
+        (
+            "d + 1",
+            "`x`: column `d` is a point in time, where a number is needed",
+            "take the column apart before: `datetime_parts`",
+        ),
+        (
+            "f = 1",
+            "`x`: column `f` is true or false, `1` is a number",
+            "write IS TRUE, or CAST(... AS DOUBLE) for 1 and 0",
+        ),
         ("f < TRUE", "`x`: true and false have no order", "compare them by = or <>"),
         ("d > 'soon'", "`x`: `soon` is no date", "write dates as '2024-02-29' or '2024-02-29 12:30'"),
-        ("CASE WHEN f THEN n ELSE s END", "`x`: column `n` is a number, column `s` is text", "write text in single quotes, and turn columns of text into numbers before: `cast`"),
+        (
+            "CASE WHEN f THEN n ELSE s END",
+            "`x`: column `n` is a number, column `s` is text",
+            "write text in single quotes, and turn columns of text into numbers before: `cast`",
+        ),
         ("d", "`x`: `d` gives a point in time", "a new column holds numbers, true and false, or levels"),
         ("NULL", "`x`: `NULL` gives no value", "a new column holds numbers, true and false, or levels"),
         ("x + 1", "`x`: no column `x` at this step", "did you mean `n`?"),
-        ("n > (SELECT 1)", "`x`: `n > (SELECT 1)` at `SELECT 1`: an expression cannot hold a query: it sees the values of its own row only", "join tables before retune reads them"),
+        (
+            "n > (SELECT 1)",
+            "`x`: `n > (SELECT 1)` at `SELECT 1`: an expression cannot hold a query: it sees the values of its own row only",
+            "join tables before retune reads them",
+        ),
     ] {
-        let error = fit(&json!([{"derive": {"columns": {"x": expression}}}]), &rows).err().unwrap_or_else(|| panic!("{expression}"));
-        assert_eq!((error.message, error.help.as_deref()), (format!("step 1 (derive): {message}"), Some(help)), "{expression}");
+        let error = fit(&json!([{"derive": {"columns": {"x": expression}}}]), &rows)
+            .err()
+            .unwrap_or_else(|| panic!("{expression}"));
+        assert_eq!(
+            (error.message, error.help.as_deref()),
+            (format!("step 1 (derive): {message}"), Some(help)),
+            "{expression}"
+        );
     }
     let error = fit(&json!([{"derive": {"columns": {"n": "1"}}}]), &rows).err().unwrap();
     assert_eq!(error.message, "step 1 (derive): there is a column `n` already");
@@ -147,7 +187,8 @@ fn expressions_say_what_is_wrong() {
 
 #[test]
 fn repeated_and_unordered_parts_give_one_column_each() {
-    let rows = table([("d", [0_i64, 1].into()), ("t", ["a b", "c"].into())]).kind("d", Kind::Datetime).text("t").build();
+    let rows =
+        table([("d", [0_i64, 1].into()), ("t", ["a b", "c"].into())]).kind("d", Kind::Datetime).text("t").build();
     let steps = json!([{"datetime_parts": {"parts": ["hour", "year", "hour"], "keep": true}}, {"text_statistics": {"statistics": ["words", "length", "words"], "keep": false}}]);
     let fit = fit(&steps, &rows).unwrap();
     let names: Vec<&str> = fit.fitted.output().features().map(|field| field.name.as_str()).collect();

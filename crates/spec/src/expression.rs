@@ -293,7 +293,8 @@ impl Reader<'_> {
         let expression = parser.parse_expr().map_err(|error| self.syntax(&error))?;
         let next = parser.peek_token();
         if next.token != Token::EOF {
-            let message = format!("not valid SQL: nothing is expected after a whole expression, found `{}`", next.token);
+            let message =
+                format!("not valid SQL: nothing is expected after a whole expression, found `{}`", next.token);
             let help = "write one condition, its parts joined by AND or OR";
             return Err(Mistake { message, help: Some(help.to_owned()), place: self.bytes(next.span) });
         }
@@ -356,7 +357,9 @@ impl Reader<'_> {
                     format!("write the comparisons out: CASE WHEN {of} = ... THEN ... END"),
                 );
             }
-            Expr::Cast { kind: CastKind::Cast, expr, data_type, array: false, format: None } if is_number(data_type) => {
+            Expr::Cast { kind: CastKind::Cast, expr, data_type, array: false, format: None }
+                if is_number(data_type) =>
+            {
                 Term::ToNumber(boxed(expr)?)
             }
             Expr::Cast { .. } | Expr::Convert { .. } => {
@@ -366,7 +369,9 @@ impl Reader<'_> {
                     "put the step `cast` before".to_owned(),
                 );
             }
-            Expr::Ceil { expr, field: CeilFloorKind::DateTimeField(_) } => Term::Call(Function::Ceil, vec![self.term(expr)?]),
+            Expr::Ceil { expr, field: CeilFloorKind::DateTimeField(_) } => {
+                Term::Call(Function::Ceil, vec![self.term(expr)?])
+            }
             Expr::Floor { expr, field: CeilFloorKind::DateTimeField(_) } => {
                 Term::Call(Function::Floor, vec![self.term(expr)?])
             }
@@ -482,7 +487,9 @@ impl Reader<'_> {
             return Err(self.unknown_function(word, place));
         };
         let arguments = match &call.args {
-            FunctionArguments::List(list) if list.duplicate_treatment.is_none() && list.clauses.is_empty() => &list.args,
+            FunctionArguments::List(list) if list.duplicate_treatment.is_none() && list.clauses.is_empty() => {
+                &list.args
+            }
             _ => return wrong(format!("`{word}` is not written so"), format!("write {word}(...)")),
         };
         let extra = call.filter.is_some()
@@ -519,9 +526,8 @@ impl Reader<'_> {
             "sum", "avg", "mean", "min", "max", "count", "median", "stddev", "variance", "std", "var", "first", "last",
             "quantile",
         ];
-        const OTHERS: [&str; 9] = [
-            "now", "random", "rand", "uuid", "current_date", "current_time", "current_timestamp", "getdate", "today",
-        ];
+        const OTHERS: [&str; 9] =
+            ["now", "random", "rand", "uuid", "current_date", "current_time", "current_timestamp", "getdate", "today"];
         if AGGREGATES.contains(&word) {
             let help = match word {
                 "min" => "for the least of several columns there is `least`",
@@ -558,14 +564,21 @@ impl Reader<'_> {
     fn syntax(&self, error: &ParserError) -> Mistake {
         let (ParserError::TokenizerError(text) | ParserError::ParserError(text)) = error else {
             let message = "the expression is nested too deeply".to_owned();
-            return Mistake { message, help: Some("divide it over several steps".to_owned()), place: 0..self.text.len() };
+            return Mistake {
+                message,
+                help: Some("divide it over several steps".to_owned()),
+                place: 0..self.text.len(),
+            };
         };
         let (message, place) = text.rsplit_once(" at Line: ").unwrap_or((text, ""));
         let location = place.split_once(", Column: ").and_then(|(line, column)| {
             Some(Location { line: line.trim().parse().ok()?, column: column.trim().parse().ok()? })
         });
         // sqlparser's words, in the manner of ours.
-        let message = lower(message).replace("expected: ", "expected ").replace("found: EOF", "found its end").replace("found: ", "found ");
+        let message = lower(message)
+            .replace("expected: ", "expected ")
+            .replace("found: EOF", "found its end")
+            .replace("found: ", "found ");
         let message = format!("not valid SQL: {message}");
         match location {
             Some(location) => self.at_location(location, message),
@@ -648,9 +661,21 @@ mod tests {
     #[test]
     fn what_is_beyond_the_row_is_refused_at_its_place() {
         for (text, message, place) in [
-            ("a > (SELECT max(a) FROM t)", "an expression cannot hold a query: it sees the values of its own row only", "SELECT max(a) FROM t"),
-            ("EXISTS (SELECT 1)", "an expression cannot hold a query: it sees the values of its own row only", "SELECT 1"),
-            ("a IN (SELECT a FROM t)", "an expression cannot hold a query: it sees the values of its own row only", "a IN (SELECT a FROM t"),
+            (
+                "a > (SELECT max(a) FROM t)",
+                "an expression cannot hold a query: it sees the values of its own row only",
+                "SELECT max(a) FROM t",
+            ),
+            (
+                "EXISTS (SELECT 1)",
+                "an expression cannot hold a query: it sees the values of its own row only",
+                "SELECT 1",
+            ),
+            (
+                "a IN (SELECT a FROM t)",
+                "an expression cannot hold a query: it sees the values of its own row only",
+                "a IN (SELECT a FROM t",
+            ),
             ("a > avg(a)", "`avg` is taken over many rows", "avg"),
             ("a > 1 AND sum(a) OVER () > 2", "`sum(...) OVER` looks at other rows", "sum"),
             ("read_csv('x')", "no function `read_csv` in an expression", "read_csv"),

@@ -64,6 +64,8 @@ impl Made {
             | Step::Log1p(_)
             | Step::StandardScale(_)
             | Step::MinMaxScale(_)
+            | Step::ScalePixels(_)
+            | Step::NormalizeChannels(_)
             | Step::ToTensor(_) => {}
             Step::Outliers(_) => {
                 self.derived = true;
@@ -72,6 +74,10 @@ impl Made {
             Step::Derive(derive) => self.names.extend(derive.columns.keys().cloned()),
             Step::TruncatedSvd(svd) => self.prefixes.push(svd.prefix.clone()),
             Step::Pca(pca) => self.prefixes.push(pca.prefix.clone()),
+            Step::IncrementalPca(pca) => self.prefixes.push(pca.prefix.clone()),
+            Step::RandomProjection(projection) => self.prefixes.push(projection.prefix.clone()),
+            Step::DiffusionMap(map) => self.prefixes.push(map.prefix.clone()),
+            Step::Lda(lda) => self.prefixes.push(lda.prefix.clone()),
             // Most steps that make columns call them after their source.
             _ => self.derived = true,
         }
