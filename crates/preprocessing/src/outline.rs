@@ -178,11 +178,17 @@ fn way_out(kind: Kind, needed: &[Kind]) -> &'static str {
     match kind {
         Kind::Categorical if numbers => "encode it before: `one_hot` or `target_encode`; or choose other columns",
         Kind::Text if numbers => "encode it before: `tf_idf`; or choose other columns",
+        Kind::Categorical | Kind::Text if needed == [Kind::Datetime] => {
+            "read it as dates before: `parse_dates`; or choose other columns"
+        }
         Kind::Categorical => "if it is free text, declare it so under `data.columns`; or choose other columns",
         Kind::Numeric if needed.contains(&Kind::Categorical) => {
             "if its numbers are codes, declare it `categorical` under `data.columns`; or choose other columns"
         }
         Kind::Boolean | Kind::Numeric | Kind::Text => "choose other columns",
+        Kind::Datetime if !matches!(needed, [Kind::Image] | [Kind::Audio]) => {
+            "take it apart before: `datetime_parts`; or choose other columns"
+        }
         Kind::Datetime | Kind::Image | Kind::Audio => "choose other columns, or leave it out under `data.ignore`",
     }
 }
