@@ -101,6 +101,7 @@ fn chains() -> Vec<Value> {
         json!([{"tf_idf": {}}, {"random_projection": {"columns": "summary_*", "components": 3}}]),
         json!([{"impute": {}}, {"random_projection": {"components": 3, "method": "sparse", "density": 0.7}}]),
         json!([{"impute": {}}, {"standard_scale": {}}, {"diffusion_map": {"components": 2, "max_rows": 15}}]),
+        json!([{"scale_pixels": {"columns": ["age", "size"]}}]),
         json!([{"impute": {}}, {"lda": {"columns": ["size", "age"]}}]),
         json!([{"impute": {}}, {"truncated_svd": {"columns": ["size", "age"], "components": 2}}]),
         json!([{"tf_idf": {}}, {"truncated_svd": {"columns": "summary_*", "components": 3}}]),
@@ -223,7 +224,10 @@ const TAKE_WEIGHTS: &[&str] = &["standard_scale"];
 fn no_step_is_left_out() {
     let chains = chains();
     let covered = |word: &&&str| chains.iter().flat_map(|steps| steps.as_array().unwrap()).any(|step| step.get(**word).is_some());
-    let left_out: Vec<_> = Step::WORDS.iter().filter(|word| !covered(word)).collect();
+    // Steps for images are held to the same in tests/images.rs.
+    let elsewhere = ["decode_image", "normalize_channels"];
+    let left_out: Vec<_> =
+        Step::WORDS.iter().filter(|word| !covered(word) && !elsewhere.contains(word)).collect();
     assert!(left_out.is_empty(), "no line of `chains` has {left_out:?}");
 }
 
