@@ -39,7 +39,7 @@ install INTO=(env("HOME") / ".local/bin"): build
     @# Installed programs must find their libraries by themselves.
     @! env -u LD_LIBRARY_PATH ldd "{{ INTO }}/retune-stage" | grep 'not found'
 
-# Everything that must hold: lint, all tests, generated files up to date, the three pipelines
+# Everything that must hold: lint, all tests, generated files up to date, the pipelines
 test: lint build && stale pipelines
     cargo test --release --workspace
 
@@ -48,10 +48,11 @@ lint: setup
     cargo fmt --all --check
     cargo clippy --release --workspace --all-targets -- -D warnings
 
-# Run the three pipelines that come with retune
+# Run the pipelines that come with retune
 pipelines: build
     "{{ retune }}" run pipelines/breast_cancer.yaml
     "{{ retune }}" run pipelines/diabetes.yaml
+    "{{ retune }}" run pipelines/handwritten_digits.yaml
     "{{ retune }}" run pipelines/debian_packages.yaml
 
 # Write schema/pipeline.json and docs/language.md from the pipeline language

@@ -6,14 +6,16 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use polars::prelude::{Column, DataType, UInt32Chunked};
-use polars::prelude::{IntoColumn, NewChunkedArray};
+use polars::prelude::IntoColumn;
 use retune_preprocessing::PreprocessingStage;
 use retune_stage::{Field, FitContext, Kind, Role, Rows, Schema, Stage, Table};
 use retune_table::{ReadOptions, read_files};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().collect();
-    let [_, steps, rows, rest @ ..] = arguments.as_slice() else { return Err("speed STEPS.json ROWS [REPEATS]".into()) };
+    let [_, steps, rows, rest @ ..] = arguments.as_slice() else {
+        return Err("speed STEPS.json ROWS [REPEATS]".into());
+    };
     let repeats = rest.first().map_or(Ok(1), |repeats| repeats.parse())?;
     let stage = PreprocessingStage(serde_json::from_str(&std::fs::read_to_string(steps)?)?);
     let table = table(&PathBuf::from(rows))?;
@@ -46,13 +48,9 @@ fn table(path: &PathBuf) -> Result<Table, Box<dyn std::error::Error>> {
         _ => Kind::Numeric,
     };
     let columns = frame.columns().iter();
-    let mut fields: Vec<Field> =
-        columns.map(|column| Field::feature(column.name().as_str(), kind(column))).collect();
+    let mut fields: Vec<Field> = columns.map(|column| Field::feature(column.name().as_str(), kind(column))).collect();
     let numbers = UInt32Chunked::from_vec(Schema::ROW.into(), (1..=frame.height() as u32).collect());
     frame.insert_column(0, numbers.into_column())?;
-    fields.insert(
-        0,
-        Field { name: Schema::ROW.to_owned(), role: Role::RowNumber, kind: Kind::Numeric, source: None },
-    );
+    fields.insert(0, Field { name: Schema::ROW.to_owned(), role: Role::RowNumber, kind: Kind::Numeric, source: None });
     Ok(Table::new(frame, Schema { fields, task: None })?)
 }

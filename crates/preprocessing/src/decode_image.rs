@@ -14,7 +14,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::frame::{Frame, Replacement};
 use crate::outline::{Outline, shown};
-use crate::projection::with_row_numbers;
 use crate::source::Source;
 use crate::step::{ApplyStep, FitStep, Learnt, Train, counted};
 
@@ -80,7 +79,7 @@ impl FitStep for DecodeImage {
         }
         let mut kept = Vec::with_capacity(source.n_rows());
         source.fold(
-            &with_row_numbers(source, columns),
+            columns,
             |frame| fitted.bad_rows(frame),
             |bad| {
                 kept.extend(bad.into_iter().map(|bad| !bad));
@@ -106,7 +105,7 @@ fn first_sizes(step: &DecodeImage, source: &Source, columns: &[String]) -> Resul
         Ok((0..frame.n_rows()).find_map(size))
     };
     let map = |frame: &Frame| columns.iter().map(|name| of_column(frame, name)).collect::<Result<Vec<_>>>();
-    source.fold(&with_row_numbers(source, columns), map, |piece| {
+    source.fold(columns, map, |piece| {
         sizes.iter_mut().zip(piece).for_each(|(size, found)| *size = size.or(found));
         Ok(())
     })?;

@@ -15,7 +15,6 @@ use crate::frame::{Frame, common_origin};
 use crate::outline::Outline;
 use crate::projection::{
     by_columns, component_columns, component_names, dense, flip_signs, read_matrix, too_large, too_many,
-    with_row_numbers,
 };
 use crate::scatter::symmetric_eigen;
 use crate::source::Source;
@@ -127,7 +126,7 @@ fn sample(step: &DiffusionMap, source: &Source, columns: &[String], context: &Fi
     let mut cells = Vec::with_capacity(chosen.len() * columns.len());
     let (mut first, mut next) = (0, chosen.iter().copied().peekable());
     let map = |frame: &Frame| Ok((frame.n_rows(), dense(frame, columns)?));
-    source.fold(&with_row_numbers(source, columns), map, |(n_rows, piece)| {
+    source.fold(columns, map, |(n_rows, piece)| {
         while let Some(row) = next.next_if(|&row| row < first + n_rows) {
             cells.extend((0..columns.len()).map(|column| piece[column * n_rows + row - first]));
         }

@@ -56,16 +56,21 @@ fn first_of_each(source: &Source, columns: &[String]) -> Result<Vec<bool>> {
     }
     let mut seen = HashSet::with_capacity(source.n_rows());
     let mut kept = Vec::with_capacity(source.n_rows());
-    source.fold(columns, |frame| digests(frame, columns), |piece: Vec<u128>| {
-        kept.extend(piece.into_iter().map(|digest| seen.insert(digest)));
-        Ok(())
-    })?;
+    source.fold(
+        columns,
+        |frame| digests(frame, columns),
+        |piece: Vec<u128>| {
+            kept.extend(piece.into_iter().map(|digest| seen.insert(digest)));
+            Ok(())
+        },
+    )?;
     Ok(kept)
 }
 
 /// A digest of each row's values in some columns.
 fn digests(frame: &Frame, columns: &[String]) -> Result<Vec<u128>> {
-    let columns: Vec<Column> = columns.iter().map(|name| Ok(frame.table.column(name)?.clone())).collect::<Result<_>>()?;
+    let columns: Vec<Column> =
+        columns.iter().map(|name| Ok(frame.table.column(name)?.clone())).collect::<Result<_>>()?;
     let encoded = encode_rows_unordered(&columns).map_err(|error| StageError::failed(error.to_string()))?;
     let digest = |row: Option<&[u8]>| {
         let mut first = [0; 16];

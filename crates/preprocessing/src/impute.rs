@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 use crate::frame::{Frame, numeric_column};
 use crate::levels::level_counts;
 use crate::outline::{Outline, shown};
-use crate::step::{ApplyStep, FitStep, Learnt, counted};
 use crate::source::Source;
 use crate::stats::{self, moments, quantiles};
+use crate::step::{ApplyStep, FitStep, Learnt, counted};
 
 /// What a missing value of each column is replaced by.
 #[derive(Serialize, Deserialize)]

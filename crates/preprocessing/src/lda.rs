@@ -15,7 +15,6 @@ use crate::outline::Outline;
 use crate::pca::right_singular;
 use crate::projection::{
     Dense, component_columns, component_names, flip_signs, leading, project, read_matrix, too_large, too_many,
-    with_row_numbers,
 };
 use crate::scatter::Products;
 use crate::source::Source;
@@ -171,7 +170,7 @@ impl Classes {
         let target = schema.of_role(Role::Target).ok_or_else(|| {
             StageError::data("lda needs a target of labels, and there is none").help("take `pca` instead")
         })?;
-        let mut needed = with_row_numbers(source, columns);
+        let mut needed = columns.to_vec();
         needed.push(target.name.clone());
         let mut sum: Option<Self> = None;
         source.fold(

@@ -44,8 +44,8 @@ impl Outline {
         }
         let known = self.known_part(selector);
         let dtype_of = |name: &str| self.dtypes.get(name).copied();
-        let chosen = known
-            .map_or(Ok(Vec::new()), |selector| retune_table::select_typed(&self.schema, &dtype_of, &selector));
+        let chosen =
+            known.map_or(Ok(Vec::new()), |selector| retune_table::select_typed(&self.schema, &dtype_of, &selector));
         chosen.map_err(|error| vec![error.into()])
     }
 

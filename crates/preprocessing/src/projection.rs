@@ -8,7 +8,7 @@ use faer::{Accum, Mat, MatMut, MatRef, Par};
 use ndarray::Array2;
 use polars::prelude::{Column, DataType};
 use rayon::prelude::*;
-use retune_stage::{Field, Kind, LoadDir, Result, Role, Schema, StageError};
+use retune_stage::{Field, Kind, LoadDir, Result, Role, StageError};
 
 use crate::frame::{Frame, numeric_column};
 use crate::source::Source;
@@ -86,12 +86,6 @@ pub(crate) fn read_matrix(dir: &LoadDir, file: &str, name: &str, shape: [usize; 
     })
 }
 
-/// The columns that a step reads in a pass: `columns` and the rows' numbers, which messages name.
-pub(crate) fn with_row_numbers(source: &Source, columns: &[String]) -> Vec<String> {
-    let numbered = source.schema().field(Schema::ROW).map(|field| field.name.clone());
-    columns.iter().cloned().chain(numbered).collect()
-}
-
 /// Table columns as they lie in memory or, where they are stored otherwise, as copies; none with a missing value.
 pub(crate) struct Dense<'a> {
     columns: Vec<Cow<'a, [f64]>>,
@@ -153,7 +147,7 @@ pub(crate) fn matrix(source: &Source, columns: &[String]) -> Result<Mat<f64>> {
     let mut matrix = Mat::zeros(source.n_rows(), columns.len());
     let mut first = 0;
     let map = |frame: &Frame| Ok((frame.n_rows(), dense(frame, columns)?));
-    source.fold(&with_row_numbers(source, columns), map, |(n_rows, piece)| {
+    source.fold(columns, map, |(n_rows, piece)| {
         let piece = MatRef::from_column_major_slice(&piece, n_rows, columns.len());
         matrix.subrows_mut(first, n_rows).copy_from(piece);
         first += n_rows;

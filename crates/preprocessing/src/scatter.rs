@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use retune_stage::{Result, StageError};
 
 use crate::frame::Frame;
-use crate::projection::{Dense, with_row_numbers};
+use crate::projection::Dense;
 use crate::source::Source;
 
 /// Rows whose products are summed at once; part of what is computed, as sums are rounded by it.
@@ -114,7 +114,7 @@ impl Scatter {
             products.add_rows(&values, |_, column| means[column]);
             Ok(Self { n_rows, means, products })
         };
-        source.fold(&with_row_numbers(source, columns), map, |piece| {
+        source.fold(columns, map, |piece| {
             if piece.n_rows > 0 {
                 sum.add(&piece);
             }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use polars::prelude::{BooleanChunked, ChunkCompareEq, ChunkFull, Column};
 use rayon::prelude::*;
-use retune_stage::{Field, PIECE_ROWS, Pieces, Result, Rows, Schema, StageError, Table, gather};
+use retune_stage::{Field, PIECE_ROWS, Pieces, Result, Role, Rows, Schema, StageError, Table, gather};
 use retune_table::Dtype;
 
 use crate::frame::Frame;
@@ -102,7 +102,8 @@ impl Source {
     }
 
     /// One pass over the rows: `map` turns each piece into something, on many threads at once; `merge` takes the results one after the other in the
-    /// order of the rows. `columns` are those that `map` needs in the table. Nothing depends on the number of threads.
+    /// order of the rows. `columns` are those that `map` needs in the table,
+    /// beside row numbers and weights. Nothing depends on the number of threads.
     pub(crate) fn fold<T: Send>(
         &self,
         columns: &[String],
@@ -171,8 +172,16 @@ impl Mapped {
     /// A piece after all steps. Without steps only the named columns are read.
     fn frame(&self, index: usize, columns: Option<&[String]>) -> Result<Frame> {
         let columns = columns.filter(|columns| self.steps.is_empty() && !columns.is_empty());
-        let frame = Frame::new(self.table(index, columns)?);
+        let columns = columns.map(|columns| self.with_carried(columns));
+        let frame = Frame::new(self.table(index, columns.as_deref())?);
         self.steps.iter().try_fold(frame, |frame, step| step.apply(&frame))
+    }
+
+    /// The columns, and those that belong to any rows: their numbers, which messages name, and their weights.
+    fn with_carried(&self, columns: &[String]) -> Vec<String> {
+        let fields = self.inner.schema().fields.iter();
+        let carried = fields.filter(|field| matches!(field.role, Role::RowNumber | Role::Weight));
+        columns.iter().cloned().chain(carried.map(|field| field.name.clone())).collect()
     }
 
     /// A piece before all steps. Where rows were dropped, pieces are cut anew, as they would be in memory.

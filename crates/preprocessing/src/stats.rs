@@ -87,9 +87,7 @@ pub(crate) fn moments(source: &Source, columns: &[String], weighted: bool) -> Re
         let of = |name: &String| Ok(Moments::of(&frame.numeric(name)?, weights.as_deref()));
         columns.par_iter().map(of).collect::<Result<Vec<_>>>()
     };
-    // A column of weights must be read along; a projection to the named columns would lose it.
-    let needed = if weighted { with_weight(source, columns) } else { columns.to_vec() };
-    source.fold(&needed, map, |piece| {
+    source.fold(columns, map, |piece| {
         for (sum, piece) in sums.iter_mut().zip(piece) {
             *sum = match (*sum, piece) {
                 (Some(sum), Some(piece)) => Some(sum.with(piece)),
@@ -99,11 +97,6 @@ pub(crate) fn moments(source: &Source, columns: &[String], weighted: bool) -> Re
         Ok(())
     })?;
     Ok(sums)
-}
-
-fn with_weight(source: &Source, columns: &[String]) -> Vec<String> {
-    let weight = source.schema().of_role(retune_stage::Role::Weight).map(|field| field.name.clone());
-    columns.iter().cloned().chain(weight).collect()
 }
 
 /// The quantiles of each column at shares between 0 and 1, interpolated linearly as `numpy.percentile`; `None` for a column without values.
@@ -284,7 +277,8 @@ mod tests {
 
     #[test]
     fn moments_leave_out_what_is_missing() {
-        let of = |values: &[f64]| Moments::of(values, None).map(|moments| (moments.n, moments.mean, moments.variance()));
+        let of =
+            |values: &[f64]| Moments::of(values, None).map(|moments| (moments.n, moments.mean, moments.variance()));
         assert_eq!(of(&[1.0, NAN, 3.0]), Some((2, 2.0, 1.0)));
         assert_eq!(of(&[0.1; 1000]).map(|(_, _, variance)| variance < 1e-30), Some(true));
         assert_eq!(of(&[NAN]), None);

@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use crate::frame::{Frame, numeric_column};
 use crate::levels::Levels;
 use crate::outline::Outline;
-use crate::stats::Moments;
 use crate::source::Source;
+use crate::stats::Moments;
 use crate::step::{ApplyStep, FitStep, Learnt, Train, counted};
 
 /// What each level of each column is replaced by.

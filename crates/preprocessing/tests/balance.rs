@@ -57,12 +57,26 @@ fn row_numbers(rows: &Rows) -> Vec<usize> {
 fn labels_get_the_rows_that_imbalanced_learn_says() {
     for (step, n_labels, expected, dropped, added, text) in [
         (json!({"random_over_sample": {}}), 3, [60, 60, 60], 0, 83, "repeated 83 training rows of 2 labels"),
-        (json!({"random_over_sample": {"sampling": 0.75}}), 2, [60, 45, 0], 0, 20, "repeated 20 training rows of 1 label"),
+        (
+            json!({"random_over_sample": {"sampling": 0.75}}),
+            2,
+            [60, 45, 0],
+            0,
+            20,
+            "repeated 20 training rows of 1 label",
+        ),
         (json!({"smote": {}}), 3, [60, 60, 60], 0, 83, "added 83 training rows between those of 2 labels"),
         (json!({"smote": {"sampling": 0.5}}), 2, [60, 30, 0], 0, 5, "added 5 training rows between those of 1 label"),
         (json!({"smote": {"sampling": 1}}), 2, [60, 60, 0], 0, 35, "added 35 training rows between those of 1 label"),
         (json!({"random_under_sample": {}}), 3, [12, 12, 12], 61, 0, "dropped 61 training rows of 2 labels"),
-        (json!({"random_under_sample": {"sampling": 0.5}}), 2, [50, 25, 0], 10, 0, "dropped 10 training rows of 1 label"),
+        (
+            json!({"random_under_sample": {"sampling": 0.5}}),
+            2,
+            [50, 25, 0],
+            10,
+            0,
+            "dropped 10 training rows of 1 label",
+        ),
     ] {
         let rows = rows(n_labels);
         let fit = fit(&json!([step]), &rows).unwrap_or_else(|error| panic!("{step}: {error}"));
@@ -127,7 +141,8 @@ fn synthetic_rows_lie_between_a_row_and_a_neighbour_of_its_label() {
                 let column = usize::from(from[0] == to[0]);
                 let share = (new[column] - from[column]) / (to[column] - from[column]);
                 let whole = if share.is_nan() { 0.0 } else { share };
-                let on = |column: usize| (from[column] + whole * (to[column] - from[column]) - new[column]).abs() < 1e-9;
+                let on =
+                    |column: usize| (from[column] + whole * (to[column] - from[column]) - new[column]).abs() < 1e-9;
                 (0.0..=1.0).contains(&whole) && on(0) && on(1) && (new[2] == from[2] || new[2] == to[2])
             };
             let near = others.iter().filter(|other| apart(**other) <= farthest);
@@ -195,10 +210,7 @@ fn labels_of_one_row_and_of_none() {
         assert_eq!(["a", "b"].map(|label| counts(&fit.train)[label]), expected, "{step}");
     }
     let error = fit(&json!([{"smote": {}}]), &rows).err().unwrap();
-    assert_eq!(
-        error.message,
-        "step 1 (smote): label `b` has 1 training row, which has no neighbour of its label"
-    );
+    assert_eq!(error.message, "step 1 (smote): label `b` has 1 training row, which has no neighbour of its label");
     assert_eq!(error.help.as_deref(), Some("use `random_over_sample`, which repeats rows"));
 }
 
@@ -207,7 +219,8 @@ fn mistakes_have_a_name_and_a_way_out() {
     let (two, three) = (rows(2), rows(3));
     let numbers = table([("x", [1.0, 2.0].into()), ("y", [1.0, 2.0].into())]).target("y").build();
     let words = table([("x", ["u", "v"].into()), ("label", ["a", "b"].into())]).target("label").build();
-    let gaps = table([("x", [Some(1.0), None, Some(2.0)].into()), ("label", ["a", "b", "b"].into())]).target("label").build();
+    let gaps =
+        table([("x", [Some(1.0), None, Some(2.0)].into()), ("label", ["a", "b", "b"].into())]).target("label").build();
     for (step, rows, message, help) in [
         (
             json!({"smote": {}}),

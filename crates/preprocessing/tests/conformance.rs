@@ -223,11 +223,11 @@ const TAKE_WEIGHTS: &[&str] = &["standard_scale"];
 #[test]
 fn no_step_is_left_out() {
     let chains = chains();
-    let covered = |word: &&&str| chains.iter().flat_map(|steps| steps.as_array().unwrap()).any(|step| step.get(**word).is_some());
+    let covered =
+        |word: &&&str| chains.iter().flat_map(|steps| steps.as_array().unwrap()).any(|step| step.get(**word).is_some());
     // Steps for images are held to the same in tests/images.rs.
     let elsewhere = ["decode_image", "normalize_channels"];
-    let left_out: Vec<_> =
-        Step::WORDS.iter().filter(|word| !covered(word) && !elsewhere.contains(word)).collect();
+    let left_out: Vec<_> = Step::WORDS.iter().filter(|word| !covered(word) && !elsewhere.contains(word)).collect();
     assert!(left_out.is_empty(), "no line of `chains` has {left_out:?}");
 }
 

@@ -64,7 +64,11 @@ fn what_was_filled_is_told() {
     .build();
     for (step, text, n_changed) in [
         (json!({"knn_impute": {}}), "filled 3 missing values from the 5 nearest of 4 training rows", 3),
-        (json!({"iterative_impute": {"rounds": 1}}), "filled 3 missing values by regressions on the other columns in 1 round, in which they did not settle", 3),
+        (
+            json!({"iterative_impute": {"rounds": 1}}),
+            "filled 3 missing values by regressions on the other columns in 1 round, in which they did not settle",
+            3,
+        ),
         (json!({"missing_indicator": {}}), "marked 3 missing values in 2 columns", 0),
     ] {
         let fit = fit(&json!([step]), &rows).unwrap();

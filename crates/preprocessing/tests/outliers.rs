@@ -52,12 +52,32 @@ fn rows_are_accounted_for() {
     let share = 1.0 / 60.0;
     for (step, text, account) in [
         (json!({}), "flagged 2 values in 2 columns, of 1 training row; left 1 column without spread alone", [0, 0, 1]),
-        (json!({"action": "drop"}), "dropped 1 training row for 2 values in 2 columns; left 1 column without spread alone", [1, 0, 0]),
+        (
+            json!({"action": "drop"}),
+            "dropped 1 training row for 2 values in 2 columns; left 1 column without spread alone",
+            [1, 0, 0],
+        ),
         (json!({"action": "clip"}), "clipped 2 values in 2 columns; left 1 column without spread alone", [0, 1, 0]),
-        (json!({"action": "null"}), "made 2 values missing in 2 columns; left 1 column without spread alone", [0, 1, 0]),
-        (json!({"method": "isolation_forest", "contamination": share, "columns": ["y"]}), "flagged 1 of 60 training rows", [0, 0, 1]),
-        (json!({"method": "local_outlier_factor", "contamination": share, "columns": ["y"], "action": "drop"}), "dropped 1 of 60 training rows", [1, 0, 0]),
-        (json!({"method": "isolation_forest", "contamination": share, "columns": ["y"], "action": "drop"}), "dropped 1 of 60 training rows", [1, 0, 0]),
+        (
+            json!({"action": "null"}),
+            "made 2 values missing in 2 columns; left 1 column without spread alone",
+            [0, 1, 0],
+        ),
+        (
+            json!({"method": "isolation_forest", "contamination": share, "columns": ["y"]}),
+            "flagged 1 of 60 training rows",
+            [0, 0, 1],
+        ),
+        (
+            json!({"method": "local_outlier_factor", "contamination": share, "columns": ["y"], "action": "drop"}),
+            "dropped 1 of 60 training rows",
+            [1, 0, 0],
+        ),
+        (
+            json!({"method": "isolation_forest", "contamination": share, "columns": ["y"], "action": "drop"}),
+            "dropped 1 of 60 training rows",
+            [1, 0, 0],
+        ),
     ] {
         let fit = fit(&json!([{"outliers": step}]), &rows).unwrap_or_else(|error| panic!("{step}: {error}"));
         assert_eq!(fit.report.learned[0].text, text, "{step}");

@@ -7,8 +7,8 @@ use std::ops::Range;
 use serde::de::DeserializeOwned;
 
 use crate::data::{Data, TaskKind};
-use crate::diagnostic::{Diagnostic, one_of};
 use crate::date_format::DateFormat;
+use crate::diagnostic::{Diagnostic, one_of};
 use crate::estimators::Estimator;
 use crate::expression::Expression;
 use crate::fine_tuning::Goal;

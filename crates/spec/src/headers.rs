@@ -165,7 +165,9 @@ impl Check<'_> {
         let mut made = made.clone();
         let entries = match step {
             Step::FilterRows(_) => document.node(pointer).and_then(|node| node.entry("where")).into_iter().collect(),
-            Step::Derive(_) => document.node(&format!("{pointer}/columns")).map(Node::entries).unwrap_or_default().iter().collect(),
+            Step::Derive(_) => {
+                document.node(&format!("{pointer}/columns")).map(Node::entries).unwrap_or_default().iter().collect()
+            }
             _ => Vec::new(),
         };
         for entry in entries {

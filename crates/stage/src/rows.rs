@@ -175,7 +175,9 @@ pub fn gather(pieces: &dyn Pieces) -> Result<Table> {
             "{rows} rows of {columns} columns do not fit into the {} GiB of memory that are free",
             available >> 30
         ))
-        .help("see with `retune plan` which steps need all rows at once; leave them out, or take fewer rows or columns"));
+        .help(
+            "see with `retune plan` which steps need all rows at once; leave them out, or take fewer rows or columns",
+        ));
     }
     let tables = (0..pieces.n_pieces()).into_par_iter().map(|index| pieces.piece(index, None));
     let tables: Vec<Table> = tables.collect::<Result<_>>()?;

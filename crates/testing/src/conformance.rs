@@ -117,7 +117,8 @@ impl Subject<'_> {
         self.same("second fit", &Cells::of(fit.train.clone()), &Cells::of(again.train), 0.0);
         let applied = self.apply(&*fit.fitted, &self.rows);
         self.same("second fit, applied", &applied, &self.apply(&*again.fitted, &self.rows), 0.0);
-        let loaded = round_trip(&*fit.fitted, self.load).unwrap_or_else(|error| self.fail("loading", &error.to_string()));
+        let loaded =
+            round_trip(&*fit.fitted, self.load).unwrap_or_else(|error| self.fail("loading", &error.to_string()));
         self.same("saved and loaded", &applied, &self.apply(&*loaded, &self.rows), 0.0);
         if (loaded.input(), loaded.output()) != (fit.fitted.input(), fit.fitted.output()) {
             self.fail("saved and loaded", "the schemas changed");

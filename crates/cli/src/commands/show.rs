@@ -90,10 +90,8 @@ fn print_steps(stage: &str, report: &Value) {
     const KEYS: [&str; 6] = ["step", "rows_in", "dropped", "added", "changed", "flagged"];
     let items = |key: &str| report.get(key).and_then(Value::as_array).cloned().unwrap_or_default();
     let text = |item: &Value, key: &str| item.get(key).map_or_else(String::new, cell);
-    let rows: Vec<Vec<String>> = items("rows")
-        .iter()
-        .map(|change| KEYS.map(|key| text(change, key)).to_vec())
-        .collect();
+    let rows: Vec<Vec<String>> =
+        items("rows").iter().map(|change| KEYS.map(|key| text(change, key)).to_vec()).collect();
     if !rows.is_empty() {
         output::line(&format!("{STRONG}{stage}{STRONG:#}: training rows"));
         output::print(&output::table(&KEYS.map(|key| if key == "rows_in" { "rows in" } else { key }), rows, 1));

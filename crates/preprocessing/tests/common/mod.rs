@@ -82,7 +82,7 @@ pub fn assert_values(name: &str, table: &Table, expected: &Map<String, Value>) {
             match theirs {
                 Value::Null => assert!(null, "{place}: {:?} instead of missing", ours.get(row)),
                 Value::String(text) => {
-                    assert_eq!(table.strings(column).unwrap().get(row), Some(text.as_str()), "{place}")
+                    assert_eq!(table.strings(column).unwrap().get(row), Some(text.as_str()), "{place}");
                 }
                 _ => {
                     let theirs = theirs.as_f64().unwrap_or_else(|| f64::from(u8::from(theirs == &Value::Bool(true))));
