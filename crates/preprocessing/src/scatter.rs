@@ -150,7 +150,9 @@ mod tests {
         };
         let (whole, mut parts) = (of(0..5), of(0..2));
         parts.add(&of(2..5));
-        for (ours, theirs) in whole.products.cells.iter().zip(&parts.products.cells) {
+        // The lower triangle, column by column; nothing reads the cell above the diagonal.
+        for cell in [0, 1, 3] {
+            let (ours, theirs) = (whole.products.cells[cell], parts.products.cells[cell]);
             assert!((ours - theirs).abs() <= 1e-12 * ours.abs(), "{ours} {theirs}");
         }
         assert_eq!(whole.products.of_itself(0), 69.2);
