@@ -155,6 +155,6 @@ mod tests {
             let (ours, theirs) = (whole.products.cells[cell], parts.products.cells[cell]);
             assert!((ours - theirs).abs() <= 1e-12 * ours.abs(), "{ours} {theirs}");
         }
-        assert_eq!(whole.products.of_itself(0), 69.2);
+        assert!((whole.products.of_itself(0) - 65.2).abs() < 1e-12);
     }
 }
