@@ -26,7 +26,7 @@ WORKS = {
     "truncated_svd": ("truncated_svd, 8,000 x 1,000 to 64 components", (8_000, 1_000, 0.0), [{"truncated_svd": {"components": 64}}], 5),
     "knn_impute": ("knn_impute, 20,000 x 20 with 10 % missing", (20_000, 20, 0.1), [{"knn_impute": {}}], 1),
     "iterative_impute": ("iterative_impute, 20,000 x 20 with 10 % missing", (20_000, 20, 0.1), [{"iterative_impute": {}}], 3),
-    "quantile_transform": ("quantile_transform, 100,000 x 50 to normal", (100_000, 50, 0.0), [{"quantile_transform": {"distribution": "normal"}}], 3),
+    "quantile_transform": ("quantile_transform, 100,000 x 50 to normal", (100_000, 50, 0.0), [{"quantile_transform": {"output": "normal"}}], 3),
 }
 
 
@@ -34,7 +34,7 @@ def cases(place):
     build = ["cargo", "build", "--release", "--quiet", "-p", "retune-preprocessing", "-p", "retune-table", "--example", "speed"]
     subprocess.run(build, cwd=place.root, check=True)
     million = rows(place, 1_000_000)
-    yield flow(place, "1,000,000 rows, from CSV to disk", million, ["flow-sklearn", "flow-polars", "flow-polars-streaming"], 3)
+    yield flow(place, "1,000,000 rows, from CSV to disk", million, ["flow-sklearn", "flow-sklearn-bool", "flow-polars", "flow-polars-streaming"], 3)
     for work, (name, shape, steps, repeats) in WORKS.items():
         yield in_memory(place, work, name, million if shape is None else matrix(place, work, *shape), steps, repeats)
     million.unlink()

@@ -1,6 +1,7 @@
 """The preprocessing benches' work by scikit-learn or polars.
 
     python preprocessing.py flow-sklearn ROWS.csv OUTPUT.parquet      read, impute, clip, scale, one-hot, write
+    python preprocessing.py flow-sklearn-bool ROWS.csv OUTPUT.parquet the same with one-hot columns of one byte, not scikit-learn's default
     python preprocessing.py flow-polars ROWS.csv OUTPUT.parquet       the same by a script that somebody wrote for these columns
     python preprocessing.py flow-polars-streaming ROWS.csv OUTPUT.parquet
     python preprocessing.py WORK ROWS.parquet REPEATS                 prints the median seconds of fit and apply, without those of reading
@@ -17,7 +18,7 @@ NUMERIC = [f"n{index}" for index in range(30)]
 CATEGORICAL = [f"c{index}" for index in range(8)]
 
 
-def clipped_scaled():
+def clipped_scaled(dtype="float64"):
     """Median, clip at three interquartile ranges, standard scale; 20 columns of each category."""
     import numpy as np
     from sklearn.base import BaseEstimator, TransformerMixin
@@ -28,27 +29,27 @@ def clipped_scaled():
 
     class Clip(TransformerMixin, BaseEstimator):
         def fit(self, x, y=None):
-            low, high = np.percentile(x, [25, 75], axis=0)
+            low, high = np.percentile(np.asarray(x), [25, 75], axis=0)
             self.low_, self.high_ = low - 3 * (high - low), high + 3 * (high - low)
             return self
 
         def transform(self, x):
-            return np.clip(x, self.low_, self.high_)
+            return np.clip(np.asarray(x), self.low_, self.high_)
 
-        def get_feature_names_out(self, names):
+        def get_feature_names_out(self, names=None):
             return names
 
     numbers = make_pipeline(SimpleImputer(strategy="median"), Clip(), StandardScaler())
-    levels = OneHotEncoder(max_categories=20, handle_unknown="ignore", sparse_output=False, dtype=bool)
+    levels = OneHotEncoder(max_categories=20, handle_unknown="ignore", sparse_output=False, dtype=dtype)
     steps = [("numbers", numbers, NUMERIC), ("levels", levels, CATEGORICAL)]
     return ColumnTransformer(steps, verbose_feature_names_out=False).set_output(transform="pandas")
 
 
-def flow_sklearn(rows, output):
+def flow_sklearn(rows, output, dtype="float64"):
     import pandas as pd
 
     frame = pd.read_csv(rows)
-    turned = clipped_scaled().fit_transform(frame)
+    turned = clipped_scaled(dtype).fit_transform(frame)
     turned["label"] = frame["label"]
     turned.to_parquet(output)
 
@@ -100,13 +101,14 @@ def transformer(work):
 def work(name, rows, repeats):
     import pandas as pd
 
-    frame = pd.read_parquet(rows)
+    frame = pd.read_csv(rows) if rows.endswith(".csv") else pd.read_parquet(rows)
     # Tables of numbers as the matrices that the estimators work on.
     data = frame if name == "table" else frame.to_numpy()
     seconds = []
     for _ in range(repeats):
+        unfitted = transformer(name)  # Imports are not timed.
         start = time.perf_counter()
-        fitted = transformer(name).fit(data)
+        fitted = unfitted.fit(data)
         middle = time.perf_counter()
         fitted.transform(data)
         seconds.append((middle - start, time.perf_counter() - middle))
@@ -116,8 +118,8 @@ def work(name, rows, repeats):
 
 def main():
     what, rows, rest = sys.argv[1], sys.argv[2], sys.argv[3]
-    if what == "flow-sklearn":
-        flow_sklearn(rows, rest)
+    if what.startswith("flow-sklearn"):
+        flow_sklearn(rows, rest, "bool" if what.endswith("bool") else "float64")
     elif what.startswith("flow-polars"):
         flow_polars(rows, rest, streaming=what.endswith("streaming"))
     else:

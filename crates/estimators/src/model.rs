@@ -109,12 +109,13 @@ impl Model {
         }))
     }
 
-    /// The predictions as a table: row numbers and ids where the rows have them, `prediction`, and for labels `probability_LABEL`.
+    /// The predictions as a table: row numbers, ids and flags where the rows have them, `prediction`, and for labels `probability_LABEL`.
     pub fn predictions(&self, rows: &Rows) -> Result<Table> {
         let prediction = self.predict(&rows.design()?)?;
+        let carried = |field: &&Field| matches!(field.role, Role::RowNumber | Role::Id | Role::Flags);
         let (mut fields, mut columns) = (Vec::new(), Vec::new());
         if let Rows::Table(table) = rows {
-            for field in table.schema().fields.iter().filter(|field| matches!(field.role, Role::RowNumber | Role::Id)) {
+            for field in table.schema().fields.iter().filter(carried) {
                 if self.output.field(&field.name).is_some() {
                     return Err(StageError::data(format!(
                         "the id column `{}` is named as a column of the predictions",

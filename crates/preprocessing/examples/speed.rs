@@ -5,8 +5,8 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use polars::prelude::{Column, DataType, UInt32Chunked};
 use polars::prelude::IntoColumn;
+use polars::prelude::{Column, DataType, UInt32Chunked};
 use retune_preprocessing::PreprocessingStage;
 use retune_stage::{Field, FitContext, Kind, Role, Rows, Schema, Stage, Table};
 use retune_table::{ReadOptions, read_files};

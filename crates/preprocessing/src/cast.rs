@@ -23,6 +23,7 @@ pub(crate) struct FittedCast {
 
 impl FitStep for Cast {
     type Fitted = FittedCast;
+    const REPAIRS: bool = true;
     const KINDS: &'static [Kind] = &[Kind::Numeric, Kind::Categorical, Kind::Boolean, Kind::Datetime, Kind::Text];
 
     fn check(&self, columns: &[String], outline: &mut Outline) -> Result<()> {

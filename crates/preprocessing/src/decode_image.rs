@@ -266,18 +266,21 @@ impl<'a> Files<'a> {
     }
 }
 
-/// The bytes of a file under the root.
+/// The bytes of a file; under a root, which neither `..` nor a link may leave.
 fn read(path: &str, step: &DecodeImage) -> Result<Vec<u8>, String> {
     let named = |error: std::io::Error| format!("{path}: {error}");
     let full = match &step.root {
         None => PathBuf::from(path),
         Some(root) => {
-            let within =
-                Path::new(path).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
-            if !within {
-                return Err(format!("{path} is not within `root: {root}`"));
+            let outside = || format!("{path} is not within `root: {root}`");
+            if !Path::new(path).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir)) {
+                return Err(outside());
             }
-            Path::new(root).join(path)
+            let full = Path::new(root).join(path).canonicalize().map_err(named)?;
+            if !full.starts_with(Path::new(root).canonicalize().map_err(named)?) {
+                return Err(outside());
+            }
+            full
         }
     };
     let file = std::fs::File::open(full).map_err(named)?;

@@ -202,13 +202,9 @@ mod tests {
     #[test]
     fn the_last_batch_takes_what_would_be_too_few() {
         // As sklearn.utils.gen_batches(n, batch_size, min_batch_size=n_components).
-        for (n_rows, batch_size, n_components, expected) in [
-            (7, 3, 0, &[3, 6, 7][..]),
-            (7, 3, 1, &[3, 6, 7]),
-            (7, 3, 2, &[3, 7]),
-            (6, 3, 2, &[3, 6]),
-            (2, 5, 1, &[2]),
-        ] {
+        for (n_rows, batch_size, n_components, expected) in
+            [(7, 3, 0, &[3, 6, 7][..]), (7, 3, 1, &[3, 6, 7]), (7, 3, 2, &[3, 7]), (6, 3, 2, &[3, 6]), (2, 5, 1, &[2])]
+        {
             let ends: Vec<usize> = batches(n_rows, batch_size, n_components).iter().map(|batch| batch.end).collect();
             assert_eq!(ends, expected, "{n_rows} {batch_size} {n_components}");
         }

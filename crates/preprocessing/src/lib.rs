@@ -145,7 +145,9 @@ impl Stage for PreprocessingStage {
             self.misplaced(index).map_or(Ok(()), |error| Err(error.within(&place)))?;
             let stepped = step::fit(step, source, &context.at(&place)).map_err(|error| error.within(&place))?;
             if stepped.source.n_rows() == 0 {
-                return Err(StageError::data("the step leaves no training row").within(&place));
+                return Err(StageError::data("the step leaves no training row")
+                    .help("every training row is one that it drops: change its condition or limits")
+                    .within(&place));
             }
             report.learned(step.word(), stepped.text);
             if stepped.rows != RowChange::none(step.word(), stepped.rows.rows_in) {

@@ -24,6 +24,7 @@ pub(crate) struct FittedParseDates {
 
 impl FitStep for ParseDates {
     type Fitted = FittedParseDates;
+    const REPAIRS: bool = true;
     const KINDS: &'static [Kind] = &[Kind::Categorical, Kind::Text];
 
     fn check(&self, columns: &[String], outline: &mut Outline) -> Result<()> {

@@ -29,6 +29,7 @@ pub(crate) struct FittedParseNumbers {
 
 impl FitStep for ParseNumbers {
     type Fitted = FittedParseNumbers;
+    const REPAIRS: bool = true;
     const KINDS: &'static [Kind] = &[Kind::Categorical, Kind::Text];
 
     fn check(&self, columns: &[String], outline: &mut Outline) -> Result<()> {

@@ -8,6 +8,9 @@ use retune_stage::Result;
 use crate::frame::Frame;
 use crate::source::Source;
 
+/// Bytes of columns that are held at once while their quantiles are taken.
+const HELD: usize = 256 << 20;
+
 /// Buckets of one digit of a number's bits: see [`Ranks`].
 const DIGIT: usize = 16;
 
@@ -110,8 +113,28 @@ pub(crate) fn quantiles(source: &Source, columns: &[String], shares: &[f64]) -> 
             };
             columns.par_iter().map(of).collect()
         }
-        Source::Pieces(_) => by_ranks(source, columns, shares),
+        Source::Pieces(_) => {
+            let at_once = (HELD / (size_of::<f64>() * source.n_rows().max(1))).max(1);
+            // Ranks take five passes, however many columns there are.
+            if columns.len().div_ceil(at_once) > 4 {
+                return by_ranks(source, columns, shares);
+            }
+            let some = |columns: &[String]| held_quantiles(source, columns, shares);
+            Ok(columns.chunks(at_once).map(some).collect::<Result<Vec<_>>>()?.concat())
+        }
     }
+}
+
+/// Quantiles of columns that are short enough to be held at once.
+fn held_quantiles(source: &Source, columns: &[String], shares: &[f64]) -> Result<Vec<Option<Vec<f64>>>> {
+    let mut held = vec![Vec::with_capacity(source.n_rows()); columns.len()];
+    let map = |frame: &Frame| columns.iter().map(|name| frame.numeric(name)).collect::<Result<Vec<Vec<f64>>>>();
+    source.fold(columns, map, |piece| {
+        let present = |values: Vec<f64>| values.into_iter().filter(|value| !value.is_nan());
+        held.iter_mut().zip(piece).for_each(|(held, values)| held.extend(present(values)));
+        Ok(())
+    })?;
+    Ok(held.par_iter_mut().map(|values| quantiles_of(values, shares)).collect())
 }
 
 /// What becomes of the numbers of each column, a missing value being NaN. Columns of rows in memory are taken side by side, those of rows that are read

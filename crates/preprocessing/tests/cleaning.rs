@@ -204,7 +204,11 @@ fn mistakes_name_rows_and_the_way_out() {
             "column `x` is text, `1` is a number",
             "write text in single quotes, and turn columns of text into numbers before: `cast`",
         ),
-        (json!({"filter_rows": {"where": "n > 9"}}), "the step leaves no training row", ""),
+        (
+            json!({"filter_rows": {"where": "n > 9"}}),
+            "the step leaves no training row",
+            "every training row is one that it drops: change its condition or limits",
+        ),
     ] {
         let word = steps.as_object().unwrap().keys().next().unwrap();
         let expected = (format!("step 1 ({word}): {message}"), (!help.is_empty()).then(|| help.to_owned()));

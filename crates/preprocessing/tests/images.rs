@@ -202,6 +202,13 @@ fn paths_start_at_the_root_and_stay_within() {
         let error = decoded(json!({"root": root, "size": [2, 2]}), path).err().unwrap();
         assert!(error.message.ends_with(&format!("row 1: {path} is not within `root: {root}`")), "{error}");
     }
+    // Nor may a link lead out.
+    let outside = folder.with_extension("png");
+    std::fs::copy(folder.join("a/b.png"), &outside).unwrap();
+    std::os::unix::fs::symlink(&outside, folder.join("a/link.png")).unwrap();
+    let error = decoded(json!({"root": root, "size": [2, 2]}), "a/link.png").err().unwrap();
+    assert!(error.message.ends_with(&format!("a/link.png is not within `root: {root}`")), "{error}");
+    std::fs::remove_file(outside).unwrap();
     let error = decoded(json!({"root": root, "size": [2, 2]}), "a/c.png").err().unwrap();
     assert!(error.message.contains("a/c.png: No such file"), "{error}");
     std::fs::remove_dir_all(folder).unwrap();

@@ -67,6 +67,10 @@ impl<'s> Walker<'s> {
             return;
         }
         let forms = self.forms(schema);
+        // Where `null` is one of the words, as in `action: null`, it needs no quotes.
+        if matches!(node.value, Yaml::Null) && forms.iter().any(|form| form.words().contains(&"null")) {
+            node.value = Yaml::String("null".to_owned());
+        }
         if forms.iter().any(|form| form.accepts(node)) && matches!(node.value, Yaml::Null) {
             return;
         }

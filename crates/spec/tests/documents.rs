@@ -38,6 +38,17 @@ fn defaults_are_filled_in() {
 }
 
 #[test]
+fn the_word_null_needs_no_quotes() {
+    for word in ["null", "\"null\"", "~"] {
+        let text =
+            format!("  - {{ id: a, uses: preprocessing, with: {{ steps: [outliers: {{ action: {word} }}] }} }}\n");
+        let document = document(&with_stages(&text));
+        let action = document.resolved.pointer("/stages/0/with/steps/0/outliers/action");
+        assert_eq!(action.and_then(|action| action.as_str()), Some("null"), "{word}");
+    }
+}
+
+#[test]
 fn what_is_resolved_reads_back_to_the_same() {
     let matrix = with_stages(
         "  - { id: a, strategy: { matrix: { n: [1, 2] } }, uses: preprocessing, with: { steps: [pca: { components: \"${{ matrix.n }}\" }] } }\n",

@@ -1,6 +1,7 @@
 //! Binding rows to the columns that something fitted needs.
 
 use polars::prelude::*;
+use rayon::prelude::*;
 use retune_spec::Schema as Columns;
 use retune_spec::schema::{Field, Kind, Role, Task};
 
@@ -32,20 +33,19 @@ pub struct Conformed {
 /// error with their row; row numbers are made where there are none.
 pub fn conform(frame: &DataFrame, input: &Columns, target: TargetPolicy) -> Result<Conformed, TableError> {
     check_missing(frame, input, target)?;
-    let mut columns = Vec::with_capacity(input.fields.len());
-    let mut fields = Vec::with_capacity(input.fields.len());
-    for field in &input.fields {
-        match frame.column(&field.name) {
-            Ok(column) => match bind(column, field, input, frame) {
-                Ok(column) => columns.push(column),
-                Err(_) if field.role == Role::Target && target == TargetPolicy::Optional => continue,
-                Err(error) => return Err(error),
-            },
-            Err(_) if field.role == Role::RowNumber => columns.push(row_numbers(frame.height())),
-            Err(_) => continue,
-        }
-        fields.push(field.clone());
-    }
+    let bound = |field: &Field| match frame.column(&field.name) {
+        Ok(column) => match bind(column, field, input, frame) {
+            Ok(column) => Ok(Some((field.clone(), column))),
+            Err(_) if field.role == Role::Target && target == TargetPolicy::Optional => Ok(None),
+            Err(error) => Err(error),
+        },
+        Err(_) if field.role == Role::RowNumber => Ok(Some((field.clone(), row_numbers(frame.height())))),
+        Err(_) => Ok(None),
+    };
+    // Of several mistakes the first in the order of the columns is told.
+    let bound: Vec<Result<Option<(Field, Column)>, TableError>> = input.fields.par_iter().map(bound).collect();
+    let bound: Vec<Option<(Field, Column)>> = bound.into_iter().collect::<Result<_, _>>()?;
+    let (fields, columns): (Vec<Field>, Vec<Column>) = bound.into_iter().flatten().unzip();
     let known = |name: &str| name == Columns::ROW || input.field(name).is_some();
     let extra = frame.get_column_names().into_iter().filter(|name| !known(name)).map(|name| name.to_string()).collect();
     // Rows to predict keep the task: it names the labels.

@@ -12,12 +12,15 @@ use crate::table::row_number;
 /// The column as a table stores it, and its kind: the declared one or, where none is, what its values look like. `frame` only numbers rows for messages.
 pub(crate) fn settle(column: &Column, declared: Option<Kind>, frame: &DataFrame) -> Result<(Column, Kind), TableError> {
     let column = plain(column, declared)?;
+    // To see whether text is free takes all of it, and here it is told.
+    if let (Some(kind @ (Kind::Categorical | Kind::Text)), DataType::String) = (declared, column.dtype()) {
+        return Ok((column, kind));
+    }
     let natural = natural_kind(&column)?;
     let Some(kind) = declared else {
         return Ok((column, natural));
     };
     let settled = match (kind, column.dtype()) {
-        (Kind::Categorical | Kind::Text, DataType::String) => column,
         (Kind::Categorical | Kind::Text, _) => as_text(&column)?.into_column(),
         (Kind::Numeric, DataType::String) => parse::<Float64Type>(&column, kind, frame, parse_number)?.into_column(),
         (Kind::Numeric, DataType::Boolean) => column.cast(&DataType::Float64)?,
@@ -260,6 +263,9 @@ pub(crate) fn refuse_infinities(column: &Column, frame: &DataFrame) -> Result<()
         return Ok(());
     }
     let infinite = column.as_materialized_series().is_infinite()?;
+    if !infinite.any() {
+        return Ok(());
+    }
     let rows: Vec<usize> =
         infinite.iter().enumerate().filter(|(_, infinite)| *infinite == Some(true)).map(|(row, _)| row).collect();
     let Some(&first) = rows.first() else { return Ok(()) };

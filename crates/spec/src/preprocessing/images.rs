@@ -30,7 +30,8 @@ pub struct DecodeImage {
     /// What is done about a file that is no image, or is over a limit.
     #[serde(default)]
     pub on_error: OnBadImage,
-    /// The folder that paths start at, which they must not leave; the current folder where nothing is said.
+    /// The folder that paths start at and that they must not leave, be it by `..` or by a link. Where nothing is said, paths start at the current folder
+    /// and may lead anywhere: say it where a table comes from somebody else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub root: Option<String>,
     /// Images of more pixels are refused before they are decoded: a small file can hold a huge image.
