@@ -32,7 +32,8 @@ impl FitStep for ClipOutliers {
         let (n_values, n_columns) = (clipped.n_values(), clipped.n_columns());
         let text = format!("clipped {} in {}", counted(n_values, "value"), counted(n_columns, "column"));
         let text = text + &left_alone(&ranges);
-        Ok(Learnt::applied(FittedClipOutliers { columns: columns.to_vec(), ranges }, text))
+        let changed = Some(clipped.n_rows());
+        Ok(Learnt { changed, ..Learnt::applied(FittedClipOutliers { columns: columns.to_vec(), ranges }, text) })
     }
 }
 

@@ -88,7 +88,7 @@ impl FitStep for DecodeImage {
         )?;
         let n_bad = kept.iter().filter(|kept| !**kept).count();
         let text = format!("{text}; dropped {} without", counted(n_bad, "row"));
-        Ok(Learnt { fitted, train: Train::Kept(kept), text, flagged: 0 })
+        Ok(Learnt { fitted, train: Train::Kept(kept), text, flagged: 0, changed: None })
     }
 }
 

@@ -55,7 +55,7 @@ impl FitStep for DropMissing {
             told.push(counted(kept.iter().filter(|kept| !**kept).count(), "training row"));
             train = Train::Kept(kept);
         }
-        Ok(Learnt { fitted, train, text: format!("dropped {}", told.join(" and ")), flagged: 0 })
+        Ok(Learnt { fitted, train, text: format!("dropped {}", told.join(" and ")), flagged: 0, changed: None })
     }
 }
 

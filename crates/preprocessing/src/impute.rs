@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 
-use polars::prelude::{BooleanChunked, Column, DataType, Int64Chunked, IntoColumn, NewChunkedArray, StringChunked};
+use polars::prelude::{
+    BooleanChunked, ChunkFull, Column, DataType, Int64Chunked, IntoColumn, NewChunkedArray, StringChunked,
+};
 use rayon::prelude::*;
 use retune_spec::preprocessing::{Constant, Impute, ImputeStrategy};
 use retune_stage::{Field, FitContext, Kind, Result, StageError};
@@ -59,7 +61,8 @@ impl FitStep for Impute {
     }
 
     fn fit(&self, source: &Source, columns: &[String], _context: &FitContext) -> Result<Learnt<FittedImpute>> {
-        let learned: Vec<(Fill, usize)> = learn(self, source, columns)?;
+        let (missing, n_rows) = missing(source, columns)?;
+        let learned: Vec<(Fill, usize)> = learn(self, source, columns, missing)?;
         let n_missing: usize = learned.iter().map(|(_, missing)| missing).sum();
         let n_columns = learned.iter().filter(|(_, missing)| *missing > 0).count();
         let text = format!("filled {} in {}", counted(n_missing, "missing value"), counted(n_columns, "column"));
@@ -68,7 +71,8 @@ impl FitStep for Impute {
         };
         let indicators = columns.iter().zip(&learned).map(indicator).collect();
         let fills = learned.into_iter().map(|(fill, _)| fill).collect();
-        Ok(Learnt::applied(FittedImpute { columns: columns.to_vec(), fills, indicators }, text))
+        let fitted = FittedImpute { columns: columns.to_vec(), fills, indicators };
+        Ok(Learnt { changed: Some(n_rows), ..Learnt::applied(fitted, text) })
     }
 }
 
@@ -120,8 +124,7 @@ fn check_kind(step: &Impute, name: &str, kind: Kind) -> Result<()> {
 }
 
 /// What missing values of each column are replaced by, and how many there are.
-fn learn(step: &Impute, source: &Source, columns: &[String]) -> Result<Vec<(Fill, usize)>> {
-    let missing = n_missing(source, columns)?;
+fn learn(step: &Impute, source: &Source, columns: &[String], missing: Vec<usize>) -> Result<Vec<(Fill, usize)>> {
     if let (ImputeStrategy::Constant, Some(value)) = (step.strategy, &step.value) {
         let fill = match value {
             Constant::Number(number) => Fill::Number(*number),
@@ -196,16 +199,27 @@ pub(crate) fn no_value(name: &str) -> StageError {
         .help(format!("list `{name}` under `data.ignore`, or give it a `value` by `strategy: constant`"))
 }
 
-/// How many values of each column are missing.
-pub(crate) fn n_missing(source: &Source, columns: &[String]) -> Result<Vec<usize>> {
-    let mut sums = vec![0; columns.len()];
-    let of = |frame: &Frame, name: &String| Ok(frame.table.column(name)?.null_count());
-    let map = |frame: &Frame| columns.iter().map(|name| of(frame, name)).collect::<Result<Vec<usize>>>();
-    source.fold(columns, map, |piece| {
+/// How many values of each column are missing, and in how many rows any is.
+pub(crate) fn missing(source: &Source, columns: &[String]) -> Result<(Vec<usize>, usize)> {
+    let (mut sums, mut rows) = (vec![0; columns.len()], 0);
+    let map = |frame: &Frame| {
+        let mut any = BooleanChunked::full("".into(), false, frame.n_rows());
+        let of = |name: &String| {
+            let column = frame.table.column(name)?;
+            if column.null_count() > 0 {
+                any = &any | &column.is_null();
+            }
+            Ok(column.null_count())
+        };
+        let sums = columns.iter().map(of).collect::<Result<Vec<usize>>>()?;
+        Ok((sums, any.sum().unwrap_or(0) as usize))
+    };
+    source.fold(columns, map, |(piece, n_rows)| {
         sums.iter_mut().zip(piece).for_each(|(sum, n)| *sum += n);
+        rows += n_rows;
         Ok(())
     })?;
-    Ok(sums)
+    Ok((sums, rows))
 }
 
 /// What the column is called that says where the values of another are missing.

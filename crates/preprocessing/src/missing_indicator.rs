@@ -6,7 +6,7 @@ use retune_stage::{Field, FitContext, Kind, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::frame::Frame;
-use crate::impute::{indicator_name, n_missing};
+use crate::impute::{indicator_name, missing};
 use crate::outline::Outline;
 use crate::source::Source;
 use crate::step::{ApplyStep, FitStep, Learnt, counted};
@@ -35,7 +35,7 @@ impl FitStep for MissingIndicator {
         columns: &[String],
         _context: &FitContext,
     ) -> Result<Learnt<FittedMissingIndicator>> {
-        let missing = n_missing(source, columns)?;
+        let missing = missing(source, columns)?.0;
         let chosen = columns.iter().zip(&missing).filter(|(_, missing)| **missing > 0);
         let columns: Vec<String> = chosen.map(|(name, _)| name.clone()).collect();
         let (n_missing, n_columns) = (missing.iter().sum(), columns.len());

@@ -100,6 +100,8 @@ pub(crate) struct Learnt<F> {
     pub(crate) text: String,
     /// Training rows that stay and that the step flagged.
     pub(crate) flagged: usize,
+    /// Training rows in which it changes a value, where it counted them itself; else they are counted in another pass.
+    pub(crate) changed: Option<usize>,
 }
 
 /// The training rows as the next step must see them.
@@ -115,7 +117,7 @@ pub(crate) enum Train {
 impl<F> Learnt<F> {
     /// For steps to which training rows are like any others.
     pub(crate) fn applied(fitted: F, text: String) -> Self {
-        Self { fitted, train: Train::Applied, text, flagged: 0 }
+        Self { fitted, train: Train::Applied, text, flagged: 0, changed: None }
     }
 }
 
@@ -293,16 +295,24 @@ fn fit_one<S: FitStep>(declared: &S, step: &Step, source: Source, context: &FitC
         source => source,
     };
     let rows_in = source.n_rows();
-    let Learnt { fitted, train, text, flagged } = declared.fit(&source, &columns, context)?;
+    let Learnt { fitted, train, text, flagged, changed: counted } = declared.fit(&source, &columns, context)?;
     let fitted = Arc::new(fitted.into());
+    let repairs = declared.repairs() && counted.is_none();
     let (source, changed) = match train {
-        Train::Applied => after(source, &fitted, &columns, declared.repairs())?,
-        Train::Kept(kept) => after(source.filter(&kept)?, &fitted, &columns, declared.repairs())?,
+        Train::Applied => after(source, &fitted, &columns, repairs)?,
+        Train::Kept(kept) => after(source.filter(&kept)?, &fitted, &columns, repairs)?,
         Train::Frame(frame) => (Source::Frame(frame), 0),
     };
     let rows_out = source.n_rows();
     let (dropped, added) = (rows_in.saturating_sub(rows_out), rows_out.saturating_sub(rows_in));
-    let rows = RowChange { step: step.word().to_owned(), rows_in, dropped, added, changed, flagged };
+    let rows = RowChange {
+        step: step.word().to_owned(),
+        rows_in,
+        dropped,
+        added,
+        changed: counted.unwrap_or(changed),
+        flagged,
+    };
     Ok(Stepped { fitted, source, text, rows })
 }
 
