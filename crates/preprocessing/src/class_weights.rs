@@ -68,10 +68,6 @@ impl FitStep for ClassWeights {
 }
 
 impl ApplyStep for FittedClassWeights {
-    fn dense_columns(&self) -> &[String] {
-        &[]
-    }
-
     fn apply(&self, frame: &Frame) -> Result<Frame> {
         Ok(frame.clone())
     }

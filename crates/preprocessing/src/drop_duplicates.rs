@@ -40,10 +40,6 @@ impl FitStep for DropDuplicates {
 }
 
 impl ApplyStep for FittedDropDuplicates {
-    fn dense_columns(&self) -> &[String] {
-        &[]
-    }
-
     fn apply(&self, frame: &Frame) -> Result<Frame> {
         Ok(frame.clone())
     }

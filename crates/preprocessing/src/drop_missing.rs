@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::frame::Frame;
 use crate::outline::Outline;
 use crate::source::Source;
+use crate::stats::n_missing;
 use crate::step::{ApplyStep, FitStep, Learnt, Train, counted};
 
 /// The columns that go, and from which share of missing values on a row is flagged.
@@ -62,17 +63,10 @@ impl FitStep for DropMissing {
 /// The columns with a greater share of missing values than allowed, and that share.
 fn sparse_columns(source: &Source, columns: &[String], most: Option<f64>) -> Result<Vec<(String, f64)>> {
     let Some(most) = most else { return Ok(Vec::new()) };
-    let mut sums = vec![0; columns.len()];
-    let map = |frame: &Frame| {
-        columns.iter().map(|name| Ok(frame.table.column(name)?.null_count())).collect::<Result<Vec<usize>>>()
-    };
-    source.fold(columns, map, |piece| {
-        sums.iter_mut().zip(piece).for_each(|(sum, n)| *sum += n);
-        Ok(())
-    })?;
+    let (missing, _) = n_missing(source, columns)?;
     let n_rows = source.n_rows() as f64;
     let share = |(name, n): (&String, usize)| (name.clone(), n as f64 / n_rows);
-    Ok(columns.iter().zip(sums).map(share).filter(|(_, share)| *share > most).collect())
+    Ok(columns.iter().zip(missing).map(share).filter(|(_, share)| *share > most).collect())
 }
 
 impl FittedDropMissing {

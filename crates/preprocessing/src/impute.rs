@@ -2,9 +2,7 @@
 
 use std::collections::HashMap;
 
-use polars::prelude::{
-    BooleanChunked, ChunkFull, Column, DataType, Int64Chunked, IntoColumn, NewChunkedArray, StringChunked,
-};
+use polars::prelude::{BooleanChunked, Column, DataType, Int64Chunked, IntoColumn, NewChunkedArray, StringChunked};
 use rayon::prelude::*;
 use retune_spec::preprocessing::{Constant, Impute, ImputeStrategy};
 use retune_stage::{Field, FitContext, Kind, Result, StageError};
@@ -14,7 +12,7 @@ use crate::frame::{Frame, numeric_column};
 use crate::levels::level_counts;
 use crate::outline::{Outline, shown};
 use crate::source::Source;
-use crate::stats::{self, moments, quantiles};
+use crate::stats::{self, moments, n_missing, quantiles};
 use crate::step::{ApplyStep, FitStep, Learnt, counted};
 
 /// What a missing value of each column is replaced by.
@@ -61,7 +59,7 @@ impl FitStep for Impute {
     }
 
     fn fit(&self, source: &Source, columns: &[String], _context: &FitContext) -> Result<Learnt<FittedImpute>> {
-        let (missing, n_rows) = missing(source, columns)?;
+        let (missing, n_rows) = n_missing(source, columns)?;
         let learned: Vec<(Fill, usize)> = learn(self, source, columns, missing)?;
         let n_missing: usize = learned.iter().map(|(_, missing)| missing).sum();
         let n_columns = learned.iter().filter(|(_, missing)| *missing > 0).count();
@@ -197,29 +195,6 @@ pub(crate) const LEAVE_OUT: &str = "leave it out of `columns`, or list it under 
 pub(crate) fn no_value(name: &str) -> StageError {
     StageError::data(format!("column `{name}` has no value in any training row to fill missing ones by"))
         .help(format!("list `{name}` under `data.ignore`, or give it a `value` by `strategy: constant`"))
-}
-
-/// How many values of each column are missing, and in how many rows any is.
-pub(crate) fn missing(source: &Source, columns: &[String]) -> Result<(Vec<usize>, usize)> {
-    let (mut sums, mut rows) = (vec![0; columns.len()], 0);
-    let map = |frame: &Frame| {
-        let mut any = BooleanChunked::full("".into(), false, frame.n_rows());
-        let of = |name: &String| {
-            let column = frame.table.column(name)?;
-            if column.null_count() > 0 {
-                any = &any | &column.is_null();
-            }
-            Ok(column.null_count())
-        };
-        let sums = columns.iter().map(of).collect::<Result<Vec<usize>>>()?;
-        Ok((sums, any.sum().unwrap_or(0) as usize))
-    };
-    source.fold(columns, map, |(piece, n_rows)| {
-        sums.iter_mut().zip(piece).for_each(|(sum, n)| *sum += n);
-        rows += n_rows;
-        Ok(())
-    })?;
-    Ok((sums, rows))
 }
 
 /// What the column is called that says where the values of another are missing.

@@ -4,15 +4,15 @@ use std::ops::Range;
 
 use faer::{Mat, MatRef};
 use retune_spec::preprocessing::IncrementalPca;
-use retune_stage::{FitContext, Kind, LoadDir, Result, SaveDir, StageError};
+use retune_stage::{FitContext, Kind, Result, StageError};
 use serde::{Deserialize, Serialize};
 
 use crate::frame::Frame;
 use crate::outline::Outline;
 use crate::pca::{FittedPca, Parts, check_columns, right_singular};
-use crate::projection::{dense, flip_signs, too_large, too_many};
+use crate::projection::{applied_as, dense, flip_signs, too_large, too_many};
 use crate::source::Source;
-use crate::step::{ApplyStep, FitStep, Learnt};
+use crate::step::{FitStep, Learnt};
 
 /// Components are applied as those of `pca` are.
 #[derive(Serialize, Deserialize)]
@@ -177,23 +177,7 @@ impl Learner {
     }
 }
 
-impl ApplyStep for FittedIncrementalPca {
-    fn dense_columns(&self) -> &[String] {
-        self.0.dense_columns()
-    }
-
-    fn apply(&self, frame: &Frame) -> Result<Frame> {
-        self.0.apply(frame)
-    }
-
-    fn save(&self, dir: &SaveDir, file: &str) -> Result<()> {
-        self.0.save(dir, file)
-    }
-
-    fn load(&mut self, dir: &LoadDir, file: &str) -> Result<()> {
-        self.0.load(dir, file)
-    }
-}
+applied_as!(FittedIncrementalPca, 0);
 
 #[cfg(test)]
 mod tests {

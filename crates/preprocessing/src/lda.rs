@@ -6,31 +6,24 @@ use faer::{Accum, Par};
 use ndarray::Array2;
 use rayon::prelude::*;
 use retune_spec::preprocessing::Lda;
-use retune_stage::{FitContext, Kind, LoadDir, Result, Role, SaveDir, StageError, Task};
+use retune_stage::{FitContext, Kind, Result, Role, StageError, Task};
 use retune_table::Target;
 use serde::{Deserialize, Serialize};
 
-use crate::frame::{Frame, common_origin};
+use crate::frame::Frame;
 use crate::outline::Outline;
 use crate::pca::right_singular;
-use crate::projection::{
-    Dense, component_columns, component_names, flip_signs, leading, project, read_matrix, too_large, too_many,
-};
+use crate::projection::{Dense, Projection, applied_as, flip_signs, leading, too_large, too_many};
 use crate::scatter::Products;
 use crate::source::Source;
-use crate::step::{ApplyStep, FitStep, Learnt, counted};
+use crate::step::{FitStep, Learnt, counted};
 
 /// The overall means and the directions.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct FittedLda {
-    columns: Vec<String>,
-    names: Vec<String>,
-    origin: Option<String>,
-    means: Vec<f64>,
+    #[serde(flatten)]
+    projection: Projection,
     explained_variance_ratio: Vec<f64>,
-    /// [columns, components]
-    #[serde(skip)]
-    directions: Array2<f64>,
 }
 
 impl FitStep for Lda {
@@ -87,12 +80,8 @@ impl FitStep for Lda {
             counted(columns.len(), "column")
         );
         let fitted = FittedLda {
-            columns: columns.to_vec(),
-            names: component_names(&self.prefix, n_components),
-            origin: common_origin(&source.schema(), columns),
-            means,
+            projection: Projection::new(source, columns, &self.prefix, means, directions),
             explained_variance_ratio: ratios,
-            directions,
         };
         Ok(Learnt::applied(fitted, text))
     }
@@ -226,22 +215,4 @@ impl Classes {
     }
 }
 
-impl ApplyStep for FittedLda {
-    fn dense_columns(&self) -> &[String] {
-        &self.columns
-    }
-
-    fn apply(&self, frame: &Frame) -> Result<Frame> {
-        let scores = project(frame, &self.columns, Some(&self.means), &self.directions)?;
-        frame.remove(&self.columns)?.append(component_columns(&self.names, self.origin.as_deref(), scores))
-    }
-
-    fn save(&self, dir: &SaveDir, file: &str) -> Result<()> {
-        dir.matrices(file, &[("directions", self.directions.view())])
-    }
-
-    fn load(&mut self, dir: &LoadDir, file: &str) -> Result<()> {
-        self.directions = read_matrix(dir, file, "directions", [self.columns.len(), self.names.len()])?;
-        Ok(())
-    }
-}
+applied_as!(FittedLda, projection);

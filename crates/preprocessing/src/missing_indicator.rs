@@ -6,9 +6,10 @@ use retune_stage::{Field, FitContext, Kind, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::frame::Frame;
-use crate::impute::{indicator_name, missing};
+use crate::impute::indicator_name;
 use crate::outline::Outline;
 use crate::source::Source;
+use crate::stats::n_missing;
 use crate::step::{ApplyStep, FitStep, Learnt, counted};
 
 /// The columns that had missing training values.
@@ -35,7 +36,7 @@ impl FitStep for MissingIndicator {
         columns: &[String],
         _context: &FitContext,
     ) -> Result<Learnt<FittedMissingIndicator>> {
-        let missing = missing(source, columns)?.0;
+        let (missing, _) = n_missing(source, columns)?;
         let chosen = columns.iter().zip(&missing).filter(|(_, missing)| **missing > 0);
         let columns: Vec<String> = chosen.map(|(name, _)| name.clone()).collect();
         let (n_missing, n_columns) = (missing.iter().sum(), columns.len());

@@ -2,21 +2,18 @@
 
 use faer::reborrow::{Reborrow, ReborrowMut};
 use faer::{ColMut, Mat, MatRef};
-use ndarray::Array2;
 use retune_spec::preprocessing::{Pca, PcaSolver};
-use retune_stage::{FitContext, Kind, LoadDir, Result, SaveDir, StageError};
+use retune_stage::{FitContext, Kind, Result, StageError};
 use serde::{Deserialize, Serialize};
 
-use crate::frame::{Frame, common_origin};
 use crate::outline::Outline;
 use crate::projection::{
-    component_columns, component_names, flip_signs, leading, matrix, project, read_matrix, share_text, too_large,
-    too_many, whitening,
+    Projection, applied_as, component_names, flip_signs, leading, matrix, share_text, too_large, too_many, whitening,
 };
 use crate::range_finder;
 use crate::scatter::Scatter;
 use crate::source::Source;
-use crate::step::{ApplyStep, FitStep, Learnt};
+use crate::step::{FitStep, Learnt};
 
 /// The covariance of more columns is refused: it would take more than 3 GB, and days to decompose.
 const MOST_COLUMNS: usize = 20_000;
@@ -24,17 +21,12 @@ const MOST_COLUMNS: usize = 20_000;
 /// The means and the leading directions.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct FittedPca {
-    columns: Vec<String>,
-    names: Vec<String>,
-    origin: Option<String>,
-    means: Vec<f64>,
+    #[serde(flatten)]
+    projection: Projection,
     explained_variance: Vec<f64>,
     explained_variance_ratio: Vec<f64>,
     #[serde(default)]
     singular_values: Vec<f64>,
-    /// [columns, components]; divided by the components' standard deviations where they are whitened.
-    #[serde(skip)]
-    directions: Array2<f64>,
 }
 
 impl FitStep for Pca {
@@ -215,36 +207,16 @@ impl FittedPca {
         variances.truncate(n_components);
         let ratio = |variance: &f64| if total > 0.0 { variance / total } else { 0.0 };
         let text = share_text(n_components, columns.len(), variances.iter().sum(), total);
+        // Divided by the components' standard deviations where they are whitened.
+        let directions = leading(&directions, &whitening(&variances, whiten));
         let fitted = Self {
-            names: component_names(prefix, n_components),
-            origin: common_origin(&source.schema(), columns),
-            columns: columns.to_vec(),
-            means,
+            projection: Projection::new(source, columns, prefix, means, directions),
             explained_variance_ratio: variances.iter().map(ratio).collect(),
             singular_values: variances.iter().map(|variance| (variance * (n_rows - 1) as f64).sqrt()).collect(),
-            directions: leading(&directions, &whitening(&variances, whiten)),
             explained_variance: variances,
         };
         (fitted, text)
     }
 }
 
-impl ApplyStep for FittedPca {
-    fn dense_columns(&self) -> &[String] {
-        &self.columns
-    }
-
-    fn apply(&self, frame: &Frame) -> Result<Frame> {
-        let scores = project(frame, &self.columns, Some(&self.means), &self.directions)?;
-        frame.remove(&self.columns)?.append(component_columns(&self.names, self.origin.as_deref(), scores))
-    }
-
-    fn save(&self, dir: &SaveDir, file: &str) -> Result<()> {
-        dir.matrices(file, &[("directions", self.directions.view())])
-    }
-
-    fn load(&mut self, dir: &LoadDir, file: &str) -> Result<()> {
-        self.directions = read_matrix(dir, file, "directions", [self.columns.len(), self.names.len()])?;
-        Ok(())
-    }
-}
+applied_as!(FittedPca, projection);

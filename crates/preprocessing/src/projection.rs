@@ -8,11 +8,12 @@ use faer::{Accum, Mat, MatMut, MatRef, Par};
 use ndarray::Array2;
 use polars::prelude::{Column, DataType};
 use rayon::prelude::*;
-use retune_stage::{Field, Kind, LoadDir, Result, Role, StageError};
+use retune_stage::{Field, Kind, LoadDir, Result, Role, SaveDir, StageError};
+use serde::{Deserialize, Serialize};
 
-use crate::frame::{Frame, numeric_column};
+use crate::frame::{Frame, common_origin, numeric_column};
 use crate::source::Source;
-use crate::step::counted;
+use crate::step::{ApplyStep, counted};
 
 /// Rows per unit of parallel work when projecting. A block is always filled up, so that a row's bits do not depend on the rows beside it.
 const BLOCK: usize = 128;
@@ -77,6 +78,81 @@ pub(crate) fn too_many(n_components: impl std::fmt::Display, available: usize, o
 pub(crate) fn too_large(word: &str) -> StageError {
     StageError::data(format!("the numbers are too large for {word}")).help("scale the columns before: `standard_scale`")
 }
+
+/// Columns that are replaced by their distances from means along directions: what `pca` and `lda` are once they are fitted.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Projection {
+    columns: Vec<String>,
+    names: Vec<String>,
+    origin: Option<String>,
+    means: Vec<f64>,
+    /// [columns, components]
+    #[serde(skip)]
+    directions: Array2<f64>,
+}
+
+impl Projection {
+    /// `means` is one number a column, `directions` [columns, components].
+    pub(crate) fn new(
+        source: &Source,
+        columns: &[String],
+        prefix: &str,
+        means: Vec<f64>,
+        directions: Array2<f64>,
+    ) -> Self {
+        Self {
+            names: component_names(prefix, directions.ncols()),
+            origin: common_origin(&source.schema(), columns),
+            columns: columns.to_vec(),
+            means,
+            directions,
+        }
+    }
+}
+
+impl ApplyStep for Projection {
+    fn dense_columns(&self) -> &[String] {
+        &self.columns
+    }
+
+    fn apply(&self, frame: &Frame) -> Result<Frame> {
+        let scores = project(frame, &self.columns, Some(&self.means), &self.directions)?;
+        frame.remove(&self.columns)?.append(component_columns(&self.names, self.origin.as_deref(), scores))
+    }
+
+    fn save(&self, dir: &SaveDir, file: &str) -> Result<()> {
+        dir.matrices(file, &[("directions", self.directions.view())])
+    }
+
+    fn load(&mut self, dir: &LoadDir, file: &str) -> Result<()> {
+        self.directions = read_matrix(dir, file, "directions", [self.columns.len(), self.names.len()])?;
+        Ok(())
+    }
+}
+
+/// A fitted step that is applied, saved and loaded as one of its fields is.
+macro_rules! applied_as {
+    ($fitted:ty, $field:tt) => {
+        impl $crate::step::ApplyStep for $fitted {
+            fn dense_columns(&self) -> &[String] {
+                $crate::step::ApplyStep::dense_columns(&self.$field)
+            }
+
+            fn apply(&self, frame: &$crate::frame::Frame) -> retune_stage::Result<$crate::frame::Frame> {
+                $crate::step::ApplyStep::apply(&self.$field, frame)
+            }
+
+            fn save(&self, dir: &retune_stage::SaveDir, file: &str) -> retune_stage::Result<()> {
+                $crate::step::ApplyStep::save(&self.$field, dir, file)
+            }
+
+            fn load(&mut self, dir: &retune_stage::LoadDir, file: &str) -> retune_stage::Result<()> {
+                $crate::step::ApplyStep::load(&mut self.$field, dir, file)
+            }
+        }
+    };
+}
+pub(crate) use applied_as;
 
 /// Reads a matrix of the given shape.
 pub(crate) fn read_matrix(dir: &LoadDir, file: &str, name: &str, shape: [usize; 2]) -> Result<Array2<f64>> {

@@ -51,10 +51,6 @@ impl FitStep for RandomOverSample {
 }
 
 impl ApplyStep for FittedRandomOverSample {
-    fn dense_columns(&self) -> &[String] {
-        &[]
-    }
-
     fn apply(&self, frame: &Frame) -> Result<Frame> {
         Ok(frame.clone())
     }

@@ -201,10 +201,6 @@ fn sums<I: Iterator<Item = (usize, f64)>>(
 }
 
 impl ApplyStep for FittedRandomProjection {
-    fn dense_columns(&self) -> &[String] {
-        &[]
-    }
-
     fn apply(&self, frame: &Frame) -> Result<Frame> {
         let scores = self.scores(frame)?;
         frame.remove(&self.columns)?.append(component_columns(&self.names, self.origin.as_deref(), scores))

@@ -49,10 +49,6 @@ impl FitStep for RandomUnderSample {
 }
 
 impl ApplyStep for FittedRandomUnderSample {
-    fn dense_columns(&self) -> &[String] {
-        &[]
-    }
-
     fn apply(&self, frame: &Frame) -> Result<Frame> {
         Ok(frame.clone())
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use polars::prelude::{BooleanChunked, ChunkCompareEq, ChunkFull, Column};
 use rayon::prelude::*;
 use retune_stage::{Field, PIECE_ROWS, Pieces, Result, Role, Rows, Schema, StageError, Table, gather};
-use retune_table::Dtype;
+use retune_table::{Dtype, in_order};
 
 use crate::frame::Frame;
 use crate::step::FittedStep;
@@ -108,7 +108,7 @@ impl Source {
         &self,
         columns: &[String],
         map: impl Fn(&Frame) -> Result<T> + Sync,
-        mut merge: impl FnMut(T) -> Result<()>,
+        merge: impl FnMut(T) -> Result<()>,
     ) -> Result<()> {
         let n_pieces = match self {
             Self::Frame(frame) => frame.n_rows().div_ceil(PIECE_ROWS),
@@ -118,14 +118,7 @@ impl Source {
             Self::Frame(frame) => map(&frame.slice(index * PIECE_ROWS, PIECE_ROWS).densify(columns)?),
             Self::Pieces(mapped) => map(&mapped.frame(index, Some(columns))?.densify(columns)?),
         };
-        // In waves, so that no more pieces and results than these are held at once.
-        let wave = 2 * rayon::current_num_threads();
-        for first in (0..n_pieces).step_by(wave) {
-            let results: Vec<T> =
-                (first..n_pieces.min(first + wave)).into_par_iter().map(piece).collect::<Result<_>>()?;
-            results.into_iter().try_for_each(&mut merge)?;
-        }
-        Ok(())
+        in_order(n_pieces, piece, merge)
     }
 
     /// A whole column as numbers, a missing value as NaN: eight bytes a row, however many rows there are.

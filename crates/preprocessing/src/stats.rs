@@ -2,6 +2,7 @@
 //!
 //! Order statistics are exact and the same either way; sums are taken by piece (see `PIECE_ROWS`) and put together in the order of the rows.
 
+use polars::prelude::{BooleanChunked, ChunkFull};
 use rayon::prelude::*;
 use retune_stage::Result;
 
@@ -100,6 +101,29 @@ pub(crate) fn moments(source: &Source, columns: &[String], weighted: bool) -> Re
         Ok(())
     })?;
     Ok(sums)
+}
+
+/// How many values of each column are missing, and in how many rows any is.
+pub(crate) fn n_missing(source: &Source, columns: &[String]) -> Result<(Vec<usize>, usize)> {
+    let (mut sums, mut rows) = (vec![0; columns.len()], 0);
+    let map = |frame: &Frame| {
+        let mut any = BooleanChunked::full("".into(), false, frame.n_rows());
+        let of = |name: &String| {
+            let column = frame.table.column(name)?;
+            if column.null_count() > 0 {
+                any = &any | &column.is_null();
+            }
+            Ok(column.null_count())
+        };
+        let sums = columns.iter().map(of).collect::<Result<Vec<usize>>>()?;
+        Ok((sums, any.sum().unwrap_or(0) as usize))
+    };
+    source.fold(columns, map, |(piece, n_rows)| {
+        sums.iter_mut().zip(piece).for_each(|(sum, n)| *sum += n);
+        rows += n_rows;
+        Ok(())
+    })?;
+    Ok((sums, rows))
 }
 
 /// The quantiles of each column at shares between 0 and 1, interpolated linearly as `numpy.percentile`; `None` for a column without values.

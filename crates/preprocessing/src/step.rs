@@ -123,8 +123,10 @@ impl<F> Learnt<F> {
 
 /// What a step learned. It turns each row by itself, whatever rows come with it, unless its `Step::reach` is `Order`.
 pub(crate) trait ApplyStep {
-    /// The columns that must be in the table, not among the sparse ones.
-    fn dense_columns(&self) -> &[String];
+    /// The columns that must be in the table, not among the sparse ones; by default none.
+    fn dense_columns(&self) -> &[String] {
+        &[]
+    }
 
     /// Whether what becomes of a row depends on those beside it (`Reach::Order`).
     fn needs_all_rows(&self) -> bool {

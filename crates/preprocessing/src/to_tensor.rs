@@ -29,10 +29,6 @@ impl FitStep for ToTensor {
 }
 
 impl ApplyStep for FittedToTensor {
-    fn dense_columns(&self) -> &[String] {
-        &[]
-    }
-
     fn apply(&self, frame: &Frame) -> Result<Frame> {
         Ok(frame.clone())
     }

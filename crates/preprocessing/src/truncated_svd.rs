@@ -117,10 +117,6 @@ impl FittedTruncatedSvd {
 }
 
 impl ApplyStep for FittedTruncatedSvd {
-    fn dense_columns(&self) -> &[String] {
-        &[]
-    }
-
     fn apply(&self, frame: &Frame) -> Result<Frame> {
         let scores = self.scores(frame)?;
         frame.remove(&self.columns)?.append(component_columns(&self.names, self.origin.as_deref(), scores))

@@ -3,20 +3,10 @@
 
 mod common;
 
-use common::{assert_values, cases, stage_and_rows};
-use retune_preprocessing::PreprocessingStage;
-use retune_spec::preprocessing::Preprocessing;
-use retune_stage::{Fit, FitContext, Kind, Rows, Schema, Stage, StageError, Table};
+use common::{assert_values, cases, fit, stage, stage_and_rows};
+use retune_stage::{Fit, FitContext, Kind, Rows, Schema, Stage, Table};
 use retune_testing::table;
 use serde_json::{Value, json};
-
-fn stage(steps: &Value) -> PreprocessingStage {
-    PreprocessingStage(Preprocessing { steps: serde_json::from_value(steps.clone()).unwrap() })
-}
-
-fn fit(steps: &Value, train: &Table) -> Result<Fit, StageError> {
-    stage(steps).fit(Rows::Table(train.clone()), &FitContext::plain(1))
-}
 
 fn apply(fit: &Fit, rows: &Table) -> Table {
     fit.fitted.apply(Rows::Table(rows.clone())).unwrap().table().unwrap().clone()

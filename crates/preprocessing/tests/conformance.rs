@@ -1,9 +1,12 @@
 //! What every step promises: rows are turned one by one, saved stages come back bit for bit, mistakes have a name and a way out.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use retune_preprocessing::{PreprocessingStage, load};
-use retune_spec::preprocessing::{Preprocessing, Reach, Step};
-use retune_stage::{Fit, FitContext, Kind, Rows, Schema, Stage, StageError, Table};
+mod common;
+
+use common::{fit, stage};
+use retune_preprocessing::load;
+use retune_spec::preprocessing::{Reach, Step};
+use retune_stage::{Kind, Rows, Schema, Stage, Table};
 use retune_testing::conformance::Subject;
 use retune_testing::table;
 use serde_json::{Value, json};
@@ -144,14 +147,6 @@ fn rows() -> Table {
     .text("summary")
     .target("label")
     .build()
-}
-
-fn stage(steps: &Value) -> PreprocessingStage {
-    PreprocessingStage(Preprocessing { steps: serde_json::from_value(steps.clone()).unwrap() })
-}
-
-fn fit(steps: &Value, train: &Table) -> Result<Fit, StageError> {
-    stage(steps).fit(Rows::Table(train.clone()), &FitContext::plain(1))
 }
 
 /// The features and the columns' names.

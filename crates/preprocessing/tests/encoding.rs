@@ -3,20 +3,10 @@
 
 mod common;
 
-use common::{assert_case, cases};
-use retune_preprocessing::PreprocessingStage;
-use retune_spec::preprocessing::Preprocessing;
-use retune_stage::{Fit, FitContext, Rows, Stage, StageError, Table};
+use common::{assert_case, cases, fit};
+use retune_stage::Rows;
 use retune_testing::table;
-use serde_json::{Value, json};
-
-fn stage(steps: &Value) -> PreprocessingStage {
-    PreprocessingStage(Preprocessing { steps: serde_json::from_value(steps.clone()).unwrap() })
-}
-
-fn fit(steps: &Value, train: &Table) -> Result<Fit, StageError> {
-    stage(steps).fit(Rows::Table(train.clone()), &FitContext::plain(1))
-}
+use serde_json::json;
 
 #[test]
 fn columns_are_those_of_the_references() {

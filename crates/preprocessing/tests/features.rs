@@ -3,21 +3,11 @@
 
 mod common;
 
-use common::{assert_values, cases, stage_and_rows};
+use common::{assert_values, cases, fit, stage_and_rows};
 use polars::prelude::{DataType, TimeUnit};
-use retune_preprocessing::PreprocessingStage;
-use retune_spec::preprocessing::Preprocessing;
-use retune_stage::{Fit, FitContext, Kind, Rows, Stage, StageError, Table};
+use retune_stage::{FitContext, Kind, Rows, Stage, Table};
 use retune_testing::table;
 use serde_json::{Value, json};
-
-fn stage(steps: &Value) -> PreprocessingStage {
-    PreprocessingStage(Preprocessing { steps: serde_json::from_value(steps.clone()).unwrap() })
-}
-
-fn fit(steps: &Value, train: &Table) -> Result<Fit, StageError> {
-    stage(steps).fit(Rows::Table(train.clone()), &FitContext::plain(1))
-}
 
 /// Microseconds as points in time, where a case says that its numbers are.
 fn typed(table: Table, case: &Value) -> Table {

@@ -3,16 +3,10 @@
 
 mod common;
 
-use common::{assert_case, cases};
-use retune_preprocessing::PreprocessingStage;
-use retune_spec::preprocessing::Preprocessing;
+use common::{assert_case, cases, stage};
 use retune_stage::{Fit, FitContext, Kind, Rows, Schema, Stage, StageError, Table};
 use retune_testing::table;
 use serde_json::{Value, json};
-
-fn stage(steps: &Value) -> PreprocessingStage {
-    PreprocessingStage(Preprocessing { steps: serde_json::from_value(steps.clone()).unwrap() })
-}
 
 fn fit(steps: &Value, train: &Table) -> Result<Fit, StageError> {
     if let Err(errors) = stage(steps).check(train.schema()) {

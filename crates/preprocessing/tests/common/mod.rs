@@ -4,7 +4,7 @@
 use polars::prelude::{Column, DataFrame};
 use retune_preprocessing::PreprocessingStage;
 use retune_spec::preprocessing::{Preprocessing, Step};
-use retune_stage::{Field, FitContext, Fitted, Kind, Role, Rows, Schema, Stage, Table, Task};
+use retune_stage::{Field, Fit, FitContext, Fitted, Kind, Role, Rows, Schema, Stage, StageError, Table, Task};
 use serde_json::{Map, Value};
 
 /// How near to the reference numbers must be where a case has no `tolerance` of its own.
@@ -16,6 +16,16 @@ pub fn stage_and_rows(case: &Value) -> (PreprocessingStage, Table, Table) {
     let kind = if case["kind"] == "text" { Kind::Text } else { Kind::Categorical };
     let (train, other) = (table(&case["train"], kind, case["target"].as_array()), table(&case["other"], kind, None));
     (PreprocessingStage(Preprocessing { steps: vec![step] }), train, other)
+}
+
+/// A stage of steps as a pipeline declares them.
+pub fn stage(steps: &Value) -> PreprocessingStage {
+    PreprocessingStage(Preprocessing { steps: serde_json::from_value(steps.clone()).unwrap() })
+}
+
+/// Fits steps on training rows.
+pub fn fit(steps: &Value, train: &Table) -> Result<Fit, StageError> {
+    stage(steps).fit(Rows::Table(train.clone()), &FitContext::plain(1))
 }
 
 /// The cases of a fixture.
