@@ -763,3 +763,61 @@ fn a_damaged_store_is_noticed_and_mended() {
     place.ok(&["run", "p.yaml", "--from", "features"]);
     assert_eq!(place.results("people"), results);
 }
+
+/// A grey picture of 2 x 2 pixels as the bytes of a BMP file.
+fn bmp(grey: u8) -> Vec<u8> {
+    let mut bytes = b"BM".to_vec();
+    for number in [70_u32, 0, 54, 40, 2, 2, 1 | 24 << 16, 0, 16, 0, 0, 0, 0] {
+        bytes.extend_from_slice(&number.to_le_bytes());
+    }
+    // Rows are filled up to four bytes.
+    for _ in 0..2 {
+        bytes.extend_from_slice(&[grey, grey, grey, grey, grey, grey, 0, 0]);
+    }
+    bytes
+}
+
+#[test]
+fn bad_images_are_set_aside_with_a_reason_and_every_row_is_accounted_for() {
+    let place = Workplace::new();
+    let mut table = "picture,shade\n".to_owned();
+    for row in 0..40_u8 {
+        place.write(&format!("pictures/{row}.bmp"), if row == 7 { b"no picture".to_vec() } else { bmp(6 * row) });
+        let _ = writeln!(table, "{row}.bmp,{}", if row < 20 { "dark" } else { "bright" });
+    }
+    place.write("pictures.csv", table);
+    place.write(
+        "p.yaml",
+        "version: 1
+name: pictures
+data: { path: pictures.csv, target: shade, columns: { picture: image }, split: { validation: 0.0, test: 0.0 } }
+stages:
+  - id: prepare
+    uses: preprocessing
+    with: { steps: [ decode_image: { root: pictures, on_error: quarantine }, one_hot: {} ] }
+",
+    );
+    let run = place.run(&["run", "p.yaml"]);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert_has(
+        &run.stderr,
+        &["40 -> 39 rows", "one_hot: no column is chosen by `columns: categorical`, so the step does nothing"],
+    );
+    let shown = place.ok(&["show", "pictures"]);
+    assert_has(&shown, &["quarantined", "quarantined 1 row without"]);
+    let table = std::fs::read(place.path("runs/pictures/latest/quarantine.parquet")).unwrap();
+    assert_eq!(&table[..4], b"PAR1");
+}
+
+#[test]
+fn mistakes_of_a_stage_file_are_shown_in_that_file() {
+    let place = Workplace::with("");
+    place.write("impute.yaml", "columns: [incom]\n");
+    let fit = ["stage", "fit", "impute", "--with", "impute.yaml", "--input", "people.csv", "--target", "likes"];
+    let failed = place.fails(3, &[&fit[..], &["--output", "fitted"]].concat());
+    assert_has(&failed, &["impute.yaml:1:11", "1 | columns: [incom]", "did you mean `income`?"]);
+    // What the command line says is in no file.
+    let fit = [&fit[..7], &["--target", "lieks", "--output", "fitted"]].concat();
+    let failed = place.fails(3, &fit);
+    assert_has(&failed, &["error: no column `lieks` in people.csv\n |\n = help: did you mean `likes`?"]);
+}

@@ -84,12 +84,17 @@ impl Project {
             source_text: Box::new(Source { name: path.display().to_string(), text: String::new() }),
             diagnostics: vec![diagnostic],
         })?;
-        self.check(source, overrides)
+        let document = retune_spec::load(&source, overrides);
+        self.check(source, document)
     }
 
-    /// Checks the text of a pipeline.
-    pub fn check(&self, source: Source, overrides: &[(String, String)]) -> Result<(Document, Inputs), Error> {
-        let document = match retune_spec::load(&source, overrides) {
+    /// Checks what was read from a text against the data's files and columns.
+    pub fn check(
+        &self,
+        source: Source,
+        document: Result<Document, Vec<Diagnostic>>,
+    ) -> Result<(Document, Inputs), Error> {
+        let document = match document {
             Ok(document) => document,
             Err(diagnostics) => return Err(Error::Invalid { source_text: Box::new(source), diagnostics }),
         };

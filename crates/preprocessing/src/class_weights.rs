@@ -63,7 +63,7 @@ impl FitStep for ClassWeights {
         let (least, most) =
             present.fold((f64::INFINITY, 0.0_f64), |(low, high), weight| (low.min(weight), high.max(weight)));
         let text = format!("weighed {} from {least:.3} to {most:.3}", counted(labels.names().len(), "label"));
-        Ok(Learnt { fitted: FittedClassWeights {}, train: Train::Frame(train), text, flagged: 0, changed: None })
+        Ok(Learnt::new(FittedClassWeights {}, Train::Frame(train), text))
     }
 }
 

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::frame::{Frame, Replacement};
 use crate::outline::{Outline, shown};
 use crate::source::Source;
-use crate::step::{ApplyStep, FitStep, Learnt, Train, counted};
+use crate::step::{ApplyStep, BadCell, FitStep, Learnt, Train, counted};
 
 /// More columns than this are refused: a table is no place for large images.
 const MOST_COLUMNS: usize = 100_000;
@@ -77,18 +77,25 @@ impl FitStep for DecodeImage {
         if self.on_error == OnBadImage::Fail {
             return Ok(Learnt::applied(fitted, text));
         }
-        let mut kept = Vec::with_capacity(source.n_rows());
+        let (mut kept, mut quarantined) = (Vec::with_capacity(source.n_rows()), Vec::new());
         source.fold(
             columns,
             |frame| fitted.bad_rows(frame),
-            |bad| {
+            |(bad, cells)| {
                 kept.extend(bad.into_iter().map(|bad| !bad));
+                quarantined.extend(cells);
                 Ok(())
             },
         )?;
         let n_bad = kept.iter().filter(|kept| !**kept).count();
-        let text = format!("{text}; dropped {} without", counted(n_bad, "row"));
-        Ok(Learnt { fitted, train: Train::Kept(kept), text, flagged: 0, changed: None })
+        let done = if self.on_error == OnBadImage::Drop {
+            quarantined.clear();
+            "dropped"
+        } else {
+            "quarantined"
+        };
+        let text = format!("{text}; {done} {} without", counted(n_bad, "row"));
+        Ok(Learnt { quarantined, ..Learnt::new(fitted, Train::Kept(kept), text) })
     }
 }
 
@@ -177,14 +184,20 @@ impl FittedDecodeImage {
         Ok((0..n_channels).flat_map(of_channel).collect())
     }
 
-    /// Whether a row has an image that cannot be decoded.
-    fn bad_rows(&self, frame: &Frame) -> Result<Vec<bool>> {
-        let mut bad = vec![false; frame.n_rows()];
-        for column in 0..self.columns.len() {
-            let decoded = self.decode(frame, column)?;
-            bad.iter_mut().zip(decoded).for_each(|(bad, image)| *bad |= matches!(image, Some(Err(_))));
+    /// Whether a row has an image that cannot be decoded, and which these are.
+    fn bad_rows(&self, frame: &Frame) -> Result<(Vec<bool>, Vec<BadCell>)> {
+        let (mut bad, mut cells) = (vec![false; frame.n_rows()], Vec::new());
+        for (column, name) in self.columns.iter().enumerate() {
+            for (row, reason) in bad_images(&self.decode(frame, column)?) {
+                bad[row] = true;
+                cells.push(BadCell {
+                    row: frame.table.row_number(row),
+                    column: name.clone(),
+                    reason: reason.to_owned(),
+                });
+            }
         }
-        Ok(bad)
+        Ok((bad, cells))
     }
 }
 
@@ -201,7 +214,7 @@ impl ApplyStep for FittedDecodeImage {
             if self.declared.on_error == OnBadImage::Fail {
                 refuse_bad(frame, name, &images)?;
             }
-            bad.iter_mut().zip(&images).for_each(|(bad, image)| *bad |= matches!(image, Some(Err(_))));
+            bad_images(&images).for_each(|(row, _)| bad[row] = true);
             let names = pixel_names(name, self.sizes[column], self.declared.mode);
             let origin = frame.field(name)?.origin().to_owned();
             replacements.push((name.clone(), pixel_columns(names, &origin, &images)));
@@ -221,17 +234,21 @@ fn pixel_columns(names: Vec<String>, origin: &str, images: &[Decoded]) -> Vec<(F
     names.into_par_iter().enumerate().map(column).collect()
 }
 
+/// The rows whose images cannot be used, and why.
+fn bad_images(images: &[Decoded]) -> impl Iterator<Item = (usize, &str)> {
+    images.iter().enumerate().filter_map(|(row, image)| Some((row, image.as_ref()?.as_ref().err()?.as_str())))
+}
+
 fn refuse_bad(frame: &Frame, name: &str, images: &[Decoded]) -> Result<()> {
-    let reasons = images.iter().enumerate().filter_map(|(row, image)| Some((row, image.as_ref()?.as_ref().err()?)));
-    let bad: Vec<(usize, &String)> = reasons.collect();
-    let Some((_, reason)) = bad.first() else { return Ok(()) };
-    let rows: Vec<String> =
-        bad.iter().take(SHOWN_ROWS).map(|(row, _)| frame.table.row_number(*row).to_string()).collect();
-    let word = if bad.len() == 1 { "row" } else { "rows" };
-    let more = if bad.len() > rows.len() { format!(" and {} more", bad.len() - rows.len()) } else { String::new() };
-    let error =
-        StageError::data(format!("column `{name}` has no usable image in {word} {}{more}: {reason}", rows.join(", ")));
-    let help = "or leave such rows out with `on_error: drop`";
+    let bad: Vec<(usize, &str)> = bad_images(images).collect();
+    let Some(&(_, reason)) = bad.first() else { return Ok(()) };
+    let told = |(row, reason): &(usize, &str)| format!("row {}: {reason}", frame.table.row_number(*row));
+    let mut told: Vec<String> = bad.iter().take(SHOWN_ROWS).map(told).collect();
+    if bad.len() > told.len() {
+        told.push(format!("and {} more", counted(bad.len() - told.len(), "row")));
+    }
+    let error = StageError::data(format!("column `{name}` has no usable image in {}", told.join("\n  ")));
+    let help = "or leave such rows out with `on_error: quarantine`";
     Err(error.help(match reason.contains("where the first training image has") {
         true => format!("give the `size` that all images are brought to, {help}"),
         false => format!("correct the files, {help}"),

@@ -35,7 +35,7 @@ impl FitStep for DropDuplicates {
         let kept = first_of_each(source, &compared)?;
         let n_dropped = kept.iter().filter(|kept| !**kept).count();
         let text = format!("dropped {} that repeat an earlier one", counted(n_dropped, "training row"));
-        Ok(Learnt { fitted: FittedDropDuplicates {}, train: Train::Kept(kept), text, flagged: 0, changed: None })
+        Ok(Learnt::new(FittedDropDuplicates {}, Train::Kept(kept), text))
     }
 }
 

@@ -56,7 +56,7 @@ impl FitStep for DropMissing {
             told.push(counted(kept.iter().filter(|kept| !**kept).count(), "training row"));
             train = Train::Kept(kept);
         }
-        Ok(Learnt { fitted, train, text: format!("dropped {}", told.join(" and ")), flagged: 0, changed: None })
+        Ok(Learnt::new(fitted, train, format!("dropped {}", told.join(" and "))))
     }
 }
 

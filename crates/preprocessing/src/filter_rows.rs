@@ -48,7 +48,7 @@ impl FitStep for FilterRows {
         )?;
         let n_dropped = kept.iter().filter(|kept| !**kept).count();
         let text = format!("dropped {} for which `{}` is not true", counted(n_dropped, "training row"), self.condition);
-        Ok(Learnt { fitted, train: Train::Kept(kept), text, flagged: 0, changed: None })
+        Ok(Learnt::new(fitted, Train::Kept(kept), text))
     }
 }
 

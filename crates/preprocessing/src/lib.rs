@@ -84,6 +84,7 @@ mod truncated_svd;
 use std::any::Any;
 use std::sync::Arc;
 
+use polars::prelude::{Column, DataFrame};
 use retune_spec::preprocessing::{Preprocessing, Step};
 use retune_stage::{
     Fit, FitContext, Fitted, LoadDir, Result, RowChange, Rows, SaveDir, Schema, Stage, StageError, StageReport,
@@ -95,7 +96,7 @@ use serde::{Deserialize, Serialize};
 use crate::frame::Frame;
 use crate::outline::Outline;
 use crate::source::Source;
-use crate::step::FittedStep;
+use crate::step::{BadCell, FittedStep};
 
 /// The version of what [`FittedPreprocessing`] writes.
 const FORMAT_VERSION: u32 = 1;
@@ -138,7 +139,7 @@ impl Stage for PreprocessingStage {
         }
         let input = source.schema();
         let n_features_in = source.n_features();
-        let (mut steps, mut report) = (Vec::new(), StageReport::default());
+        let (mut steps, mut report, mut quarantine) = (Vec::new(), StageReport::default(), Vec::new());
         for (index, step) in self.0.steps.iter().enumerate() {
             context.progress.check_cancelled()?;
             let place = place(index, step.word());
@@ -153,8 +154,12 @@ impl Stage for PreprocessingStage {
             if stepped.rows != RowChange::none(step.word(), stepped.rows.rows_in) {
                 report.rows.push(stepped.rows);
             }
+            quarantine.extend(stepped.quarantined.into_iter().map(|cell| (step.word(), cell)));
             steps.push(stepped.fitted);
             source = stepped.source;
+        }
+        if !quarantine.is_empty() {
+            report.tables.push(("quarantine".to_owned(), quarantine_table(&quarantine)?));
         }
         report.columns = [n_features_in, source.n_features()];
         let output = source.schema();
@@ -253,6 +258,20 @@ pub fn load(dir: &LoadDir) -> Result<FittedPreprocessing> {
     steps.iter_mut().enumerate().try_for_each(|(index, step)| step.load(dir, &matrix_file(index)))?;
     let steps = steps.into_iter().map(Arc::new).collect();
     Ok(FittedPreprocessing { input, output, steps })
+}
+
+/// The training rows that steps set aside: a line for each bad cell.
+fn quarantine_table(cells: &[(&str, BadCell)]) -> Result<DataFrame> {
+    let texts = |name: &str, text: &dyn Fn(&(&str, BadCell)) -> String| {
+        Column::new(name.into(), cells.iter().map(text).collect::<Vec<String>>())
+    };
+    let columns = vec![
+        Column::new("row".into(), cells.iter().map(|(_, cell)| cell.row).collect::<Vec<u64>>()),
+        texts("step", &|(step, _)| (*step).to_owned()),
+        texts("column", &|(_, cell)| cell.column.clone()),
+        texts("reason", &|(_, cell)| cell.reason.clone()),
+    ];
+    Ok(DataFrame::new(cells.len(), columns)?)
 }
 
 fn matrix_file(index: usize) -> String {

@@ -176,7 +176,7 @@ fn fit_values(step: &Outliers, rule: Rule, source: &Source, columns: &[String]) 
         OutlierAction::Clip | OutlierAction::Null => (Train::Applied, 0),
     };
     let fitted = FittedOutliers { columns: columns.to_vec(), action: step.action, usual: Usual::Values(ranges) };
-    Ok(Learnt { fitted, train, text, flagged, changed: None })
+    Ok(Learnt { flagged, ..Learnt::new(fitted, train, text) })
 }
 
 /// Fits a method that looks at rows.
@@ -216,7 +216,7 @@ fn fit_rows(
     };
     let usual = Usual::Rows { scores, least };
     let fitted = FittedOutliers { columns: columns.to_vec(), action: step.action, usual };
-    Ok(Learnt { fitted, train: Train::Frame(train), text, flagged, changed: None })
+    Ok(Learnt { flagged, ..Learnt::new(fitted, Train::Frame(train), text) })
 }
 
 /// How ranges are learned, by a method that looks at values.

@@ -49,15 +49,25 @@ impl Outline {
         chosen.map_err(|error| vec![error.into()])
     }
 
-    /// Fails for features that are not of one of the kinds.
-    pub(crate) fn require(&self, word: &str, kinds: &[Kind], names: &[String]) -> Result<(), Vec<StageError>> {
+    /// Fails for features that are not of one of the kinds. `chooses` says whether the step has `columns` to choose others by.
+    pub(crate) fn require(
+        &self,
+        word: &str,
+        kinds: &[Kind],
+        names: &[String],
+        chooses: bool,
+    ) -> Result<(), Vec<StageError>> {
+        let help = |kind: Kind| match chooses {
+            true => way_out(kind, kinds).to_owned(),
+            false => way_out(kind, kinds).replace(CHOOSE, "leave it out under `data.ignore`"),
+        };
         let fields = names.iter().filter_map(|name| self.schema.field(name));
         let refused: Vec<StageError> = fields
             .filter(|field| !kinds.contains(&field.kind))
             .map(|field| {
                 let (name, kind) = (shown(&field.name), field.kind.word());
                 StageError::data(format!("column `{name}` is {kind}; {word} works on {} columns", listed(kinds)))
-                    .help(way_out(field.kind, kinds))
+                    .help(help(field.kind))
             })
             .collect();
         if refused.is_empty() { Ok(()) } else { Err(refused) }
@@ -172,6 +182,8 @@ fn role_word(role: Role) -> &'static str {
     }
 }
 
+const CHOOSE: &str = "choose other columns";
+
 /// What helps with a column of one kind where others are needed.
 fn way_out(kind: Kind, needed: &[Kind]) -> &'static str {
     let numbers = needed.contains(&Kind::Numeric);
@@ -185,11 +197,12 @@ fn way_out(kind: Kind, needed: &[Kind]) -> &'static str {
         Kind::Numeric if needed.contains(&Kind::Categorical) => {
             "if its numbers are codes, declare it `categorical` under `data.columns`; or choose other columns"
         }
-        Kind::Boolean | Kind::Numeric | Kind::Text => "choose other columns",
+        Kind::Boolean | Kind::Numeric | Kind::Text => CHOOSE,
         Kind::Datetime if !matches!(needed, [Kind::Image] | [Kind::Audio]) => {
             "take it apart before: `datetime_parts`; or choose other columns"
         }
-        Kind::Datetime | Kind::Image | Kind::Audio => "choose other columns, or leave it out under `data.ignore`",
+        Kind::Image if numbers => "decode it before: `decode_image`; or choose other columns",
+        Kind::Datetime | Kind::Image | Kind::Audio => CHOOSE,
     }
 }
 
@@ -252,11 +265,16 @@ mod tests {
 
     #[test]
     fn kinds_are_told_with_the_way_out() {
-        let errors = outline().require("log1p", &[Kind::Numeric], &["city".to_owned()]).unwrap_err();
+        let errors = outline().require("log1p", &[Kind::Numeric], &["city".to_owned()], true).unwrap_err();
         assert_eq!(errors[0].message, "column `city` is categorical; log1p works on numeric columns");
         assert_eq!(
             errors[0].help.as_deref(),
             Some("encode it before: `one_hot` or `target_encode`; or choose other columns")
+        );
+        let errors = outline().require("smote", &[Kind::Numeric], &["city".to_owned()], false).unwrap_err();
+        assert_eq!(
+            errors[0].help.as_deref(),
+            Some("encode it before: `one_hot` or `target_encode`; or leave it out under `data.ignore`")
         );
     }
 }

@@ -46,7 +46,7 @@ impl FitStep for RandomOverSample {
             counted(labels.n_changed(&wanted), "label")
         );
         let train = Train::Frame(frame.take(&rows)?);
-        Ok(Learnt { fitted: FittedRandomOverSample {}, train, text, flagged: 0, changed: None })
+        Ok(Learnt::new(FittedRandomOverSample {}, train, text))
     }
 }
 

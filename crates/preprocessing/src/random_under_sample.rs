@@ -44,7 +44,7 @@ impl FitStep for RandomUnderSample {
         let n_dropped = kept.iter().filter(|kept| !**kept).count();
         let n_labels = labels.n_changed(&wanted);
         let text = format!("dropped {} of {}", counted(n_dropped, "training row"), counted(n_labels, "label"));
-        Ok(Learnt { fitted: FittedRandomUnderSample {}, train: Train::Kept(kept), text, flagged: 0, changed: None })
+        Ok(Learnt::new(FittedRandomUnderSample {}, Train::Kept(kept), text))
     }
 }
 

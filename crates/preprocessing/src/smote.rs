@@ -72,7 +72,7 @@ impl FitStep for Smote {
         );
         let fitted = FittedSmote { columns: columns.to_vec() };
         let train = Train::Frame(with_added(frame, columns, &cells, &added)?);
-        Ok(Learnt { fitted, train, text, flagged: 0, changed: None })
+        Ok(Learnt::new(fitted, train, text))
     }
 }
 

@@ -1,10 +1,11 @@
 //! The contract of the steps within a stage, and the one list of them.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use retune_spec::Selector;
 use retune_spec::preprocessing::{Reach, Step};
-use retune_stage::{FitContext, Kind, LoadDir, Result, RowChange, SaveDir, StageError};
+use retune_stage::{FitContext, Kind, Level, LoadDir, Result, RowChange, SaveDir, StageError};
 use serde::{Deserialize, Serialize};
 
 use crate::bin::FittedBin;
@@ -102,6 +103,16 @@ pub(crate) struct Learnt<F> {
     pub(crate) flagged: usize,
     /// Training rows in which it changes a value, where it counted them itself; else they are counted in another pass.
     pub(crate) changed: Option<usize>,
+    /// The cells because of which it set training rows aside; not those of rows that it merely drops.
+    pub(crate) quarantined: Vec<BadCell>,
+}
+
+/// Why a row cannot be used.
+pub(crate) struct BadCell {
+    /// The row's number in its source.
+    pub(crate) row: u64,
+    pub(crate) column: String,
+    pub(crate) reason: String,
 }
 
 /// The training rows as the next step must see them.
@@ -115,9 +126,13 @@ pub(crate) enum Train {
 }
 
 impl<F> Learnt<F> {
+    pub(crate) fn new(fitted: F, train: Train, text: String) -> Self {
+        Self { fitted, train, text, flagged: 0, changed: None, quarantined: Vec::new() }
+    }
+
     /// For steps to which training rows are like any others.
     pub(crate) fn applied(fitted: F, text: String) -> Self {
-        Self { fitted, train: Train::Applied, text, flagged: 0, changed: None }
+        Self::new(fitted, Train::Applied, text)
     }
 }
 
@@ -285,19 +300,26 @@ pub(crate) struct Stepped {
     pub(crate) source: Source,
     pub(crate) text: String,
     pub(crate) rows: RowChange,
+    pub(crate) quarantined: Vec<BadCell>,
 }
 
 fn fit_one<S: FitStep>(declared: &S, step: &Step, source: Source, context: &FitContext) -> Result<Stepped> {
     let mut outline = Outline::of(&source)?;
     let columns = choose::<S>(step, &outline).map_err(first)?;
     declared.check(&columns, &mut outline)?;
+    if let Some(selector) = step.columns().filter(|_| columns.is_empty()) {
+        let nothing =
+            format!("{}: no column is chosen by `columns: {selector}`, so the step does nothing", step.word());
+        context.progress.message(Level::Warning, &nothing);
+    }
     let source = if step.reach() == Reach::Pieces { source } else { source.gathered()? };
     let source = match source {
         Source::Frame(frame) if !S::SPARSE => Source::Frame(frame.densify(&columns)?),
         source => source,
     };
     let rows_in = source.n_rows();
-    let Learnt { fitted, train, text, flagged, changed: counted } = declared.fit(&source, &columns, context)?;
+    let Learnt { fitted, train, text, flagged, changed: counted, quarantined } =
+        declared.fit(&source, &columns, context)?;
     let fitted = Arc::new(fitted.into());
     let repairs = declared.repairs() && counted.is_none();
     let (source, changed) = match train {
@@ -306,16 +328,17 @@ fn fit_one<S: FitStep>(declared: &S, step: &Step, source: Source, context: &FitC
         Train::Frame(frame) => (Source::Frame(frame), 0),
     };
     let rows_out = source.n_rows();
-    let (dropped, added) = (rows_in.saturating_sub(rows_out), rows_out.saturating_sub(rows_in));
+    let n_quarantined = quarantined.iter().map(|cell| cell.row).collect::<HashSet<u64>>().len();
     let rows = RowChange {
         step: step.word().to_owned(),
         rows_in,
-        dropped,
-        added,
+        dropped: rows_in.saturating_sub(rows_out + n_quarantined),
+        quarantined: n_quarantined,
+        added: rows_out.saturating_sub(rows_in),
         changed: counted.unwrap_or(changed),
         flagged,
     };
-    Ok(Stepped { fitted, source, text, rows })
+    Ok(Stepped { fitted, source, text, rows, quarantined })
 }
 
 /// The rows taken through a fitted step and, where it repairs values, how many of them it changes a value of.
@@ -339,7 +362,7 @@ fn after(source: Source, fitted: &Arc<FittedStep>, columns: &[String], repairs: 
 
 fn choose<S: FitStep>(step: &Step, outline: &Outline) -> Result<Vec<String>, Vec<StageError>> {
     let columns = outline.select(step.columns().unwrap_or(&Selector::all()))?;
-    outline.require(step.word(), S::KINDS, &columns)?;
+    outline.require(step.word(), S::KINDS, &columns, step.columns().is_some())?;
     Ok(columns)
 }
 

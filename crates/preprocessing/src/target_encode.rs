@@ -99,7 +99,7 @@ impl FitStep for TargetEncode {
             self.folds
         );
         let fitted = FittedTargetEncode { columns: columns.to_vec(), encodings, means };
-        Ok(Learnt { fitted, train: Train::Frame(frame.replace(train)?), text, flagged: 0, changed: None })
+        Ok(Learnt::new(fitted, Train::Frame(frame.replace(train)?), text))
     }
 }
 

@@ -65,7 +65,7 @@ impl FitStep for TruncatedSvd {
         let text = share_text(self.components, columns.len(), kept, total);
         let columns = component_columns(&fitted.names, fitted.origin.as_deref(), scores);
         let train = frame.remove(&fitted.columns)?.append(columns)?;
-        Ok(Learnt { fitted, train: Train::Frame(train), text, flagged: 0, changed: None })
+        Ok(Learnt::new(fitted, Train::Frame(train), text))
     }
 }
 

@@ -250,7 +250,7 @@ fn mistakes_have_a_name_and_a_way_out() {
             json!({"smote": {}}),
             &words,
             "column `x` is categorical; smote works on numeric and boolean columns",
-            "encode it before: `one_hot` or `target_encode`; or choose other columns",
+            "encode it before: `one_hot` or `target_encode`; or leave it out under `data.ignore`",
         ),
         (
             json!({"smote": {}}),

@@ -372,7 +372,7 @@ fn fits_say_what_is_wrong_and_the_way_out() {
         (
             json!([{"to_tensor": {}}]),
             "step 1 (to_tensor): column `void` is categorical; to_tensor works on numeric and boolean columns",
-            "encode it before: `one_hot` or `target_encode`; or choose other columns",
+            "encode it before: `one_hot` or `target_encode`; or leave it out under `data.ignore`",
         ),
     ] {
         let error = fit(&steps, &rows).err().unwrap_or_else(|| panic!("{steps}"));

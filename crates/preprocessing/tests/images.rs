@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use polars::prelude::{Column, DataFrame, DataType};
 use retune_preprocessing::{PreprocessingStage, load};
 use retune_spec::preprocessing::Preprocessing;
-use retune_stage::{Field, Fit, FitContext, Kind, Role, Rows, Schema, Stage, StageError, Table, Task};
+use retune_stage::{Field, Fit, FitContext, Kind, Role, RowChange, Rows, Schema, Stage, StageError, Table, Task};
 use retune_testing::conformance::Subject;
 use serde_json::{Value, json};
 
@@ -117,8 +117,9 @@ fn bad_images_are_told_or_dropped() {
     let cut = &png[..png.len() / 2];
     let half = &jpeg[..20];
     let unknown = "the bytes are no PNG, JPEG, WebP, GIF, BMP or TIFF image";
-    let correct = "correct the files, or leave such rows out with `on_error: drop`";
-    let give_size = "give the `size` that all images are brought to, or leave such rows out with `on_error: drop`";
+    let correct = "correct the files, or leave such rows out with `on_error: quarantine`";
+    let give_size =
+        "give the `size` that all images are brought to, or leave such rows out with `on_error: quarantine`";
     for (bad, step, reason, help) in [
         (&b"no image"[..], json!({}), Some(unknown.to_owned()), correct),
         (b"", json!({}), Some(unknown.to_owned()), correct),
@@ -151,11 +152,23 @@ fn bad_images_are_told_or_dropped() {
             assert_eq!(&error.message[start.len()..], reason);
         }
         assert_eq!(error.help.as_deref(), Some(help));
-        // Dropped from training rows, and only flagged when applied.
+        // Taken from the training rows, and only flagged when applied.
         let mut step = step;
         step["on_error"] = json!("drop");
+        let dropped = fit(&json!([{ "decode_image": step }]), &rows).unwrap();
+        let RowChange { dropped: n_dropped, quarantined, .. } = dropped.report.rows[0];
+        assert_eq!((dropped.train.n_rows(), n_dropped, quarantined), (3, 1, 0), "{step}");
+        assert!(dropped.report.tables.is_empty());
+        step["on_error"] = json!("quarantine");
         let fit = fit(&json!([{ "decode_image": step }]), &rows).unwrap();
-        assert_eq!((fit.train.n_rows(), fit.report.rows[0].dropped), (3, 1), "{step}");
+        let RowChange { dropped: n_dropped, quarantined, .. } = fit.report.rows[0];
+        assert_eq!((fit.train.n_rows(), n_dropped, quarantined), (3, 0, 1), "{step}");
+        let (name, table) = &fit.report.tables[0];
+        let text = |column: &str| table.column(column).unwrap().str().unwrap().get(0).unwrap().to_owned();
+        assert_eq!((name.as_str(), table.height()), ("quarantine", 1));
+        assert_eq!(table.column("row").unwrap().u64().unwrap().get(0), Some(2));
+        assert_eq!([text("step"), text("column")], ["decode_image", "image"]);
+        assert_eq!(text("reason"), error.message[start.len()..]);
         let applied = fit.fitted.apply(Rows::Table(rows)).unwrap();
         let table = applied.table().unwrap();
         let flags: Vec<Option<&str>> = table.strings(Schema::FLAGS).unwrap().iter().collect();

@@ -96,6 +96,26 @@ impl Selector {
     }
 }
 
+impl std::fmt::Display for Selector {
+    /// As it is written in a pipeline.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Words(OneOrMany::One(word)) => f.write_str(word),
+            Self::Words(OneOrMany::Many(words)) => write!(f, "[{}]", words.join(", ")),
+            Self::Not { not } => write!(f, "{{ not: {not} }}"),
+            Self::Dtype { dtype } => {
+                let words: Vec<String> =
+                    dtype.as_slice().iter().map(|dtype| format!("{dtype:?}").to_lowercase()).collect();
+                match words.as_slice() {
+                    [word] => write!(f, "{{ dtype: {word} }}"),
+                    words => write!(f, "{{ dtype: [{}] }}", words.join(", ")),
+                }
+            }
+            Self::Name { name } => write!(f, "{{ name: {name} }}"),
+        }
+    }
+}
+
 /// How the values of a column are stored, as polars and Arrow name it. `float`, `integer` and `unsigned` stand for every width.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]

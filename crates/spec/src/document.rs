@@ -11,7 +11,7 @@ use crate::diagnostic::{Diagnostic, Severity, Source, did_you_mean, one_of};
 use crate::emit;
 use crate::graph;
 use crate::params::{self, Scope, Substitution, refuse_expressions};
-use crate::pipeline::{MAX_STAGES, Pipeline, StageKind};
+use crate::pipeline::{MAX_STAGES, Pipeline};
 use crate::validate::{self, display_span, validate_definition};
 use crate::yaml::{self, Entry, Node, Yaml};
 
@@ -81,10 +81,13 @@ pub fn load(source: &Source, overrides: &[(String, String)]) -> Result<Document,
     }
     diagnostics.extend(validate::validate(&mut root));
     diagnostics.extend(checks::check(&root));
-    finish(&root, diagnostics).map(|pipeline: Pipeline| {
-        let resolved = serde_json::to_value(&pipeline).unwrap_or_default();
-        Document { pipeline, resolved, tree: root }
-    })
+    document(root, diagnostics)
+}
+
+fn document(tree: Node, diagnostics: Vec<Diagnostic>) -> Result<Document, Vec<Diagnostic>> {
+    let pipeline: Pipeline = finish(&tree, diagnostics)?;
+    let resolved = serde_json::to_value(&pipeline).unwrap_or_default();
+    Ok(Document { pipeline, resolved, tree })
 }
 
 /// Checks which stage follows which and, where that is sound, expands matrices.
@@ -145,9 +148,9 @@ fn finish<T: DeserializeOwned>(root: &Node, mut diagnostics: Vec<Diagnostic>) ->
     Err(diagnostics)
 }
 
-/// Reads the `with` of one stage from a file of its own. `uses` is a kind of stage, or the word of one step or method, whose settings the
-/// file then holds.
-pub fn load_stage(source: &Source, uses: &str) -> Result<StageKind, Vec<Diagnostic>> {
+/// Reads the `with` of one stage from a file of its own, and makes a pipeline of it: `around` holds all but `stages`. `uses` is a kind of stage, or the
+/// word of one step or method, whose settings the file then holds. Only what the file says has places.
+pub fn load_stage(source: &Source, uses: &str, around: &Value) -> Result<Document, Vec<Diagnostic>> {
     let (kind, definition, wrap) = stage_of(uses)?;
     let (root, mut diagnostics) = yaml::parse_all(&source.text);
     let Some(root) = root else {
@@ -157,10 +160,32 @@ pub fn load_stage(source: &Source, uses: &str) -> Result<StageKind, Vec<Diagnost
     let mut with = if wrap { wrapped(root, uses) } else { root };
     diagnostics.extend(validate_definition(&mut with, definition));
     checks::check_stage(kind, &with, None, &mut diagnostics);
-    let span = with.span.clone();
-    let entries = [("uses", Node::new(span.clone(), Yaml::String(kind.to_owned()))), ("with", with)];
-    let entry = |(key, node): (&str, Node)| Entry { key: key.to_owned(), key_span: span.clone(), node };
-    finish(&Node::new(span.clone(), Yaml::Map(entries.into_iter().map(entry).collect())), diagnostics)
+    let mut tree = without_places(around);
+    let text = |text: &str| Node::new(0..0, Yaml::String(text.to_owned()));
+    let stage = [("id", text("stage")), ("uses", text(kind)), ("with", with)];
+    let entry = |(key, node): (&str, Node)| Entry { key: key.to_owned(), key_span: 0..0, node };
+    let stage = Node::new(0..0, Yaml::Map(stage.into_iter().map(entry).collect()));
+    if let Yaml::Map(entries) = &mut tree.value {
+        entries.push(entry(("stages", Node::new(0..0, Yaml::Seq(vec![stage])))));
+    }
+    document(tree, diagnostics)
+}
+
+fn without_places(value: &Value) -> Node {
+    let entry =
+        |(key, value): (&String, &Value)| Entry { key: key.clone(), key_span: 0..0, node: without_places(value) };
+    let yaml = match value {
+        Value::Null => Yaml::Null,
+        Value::Bool(value) => Yaml::Bool(*value),
+        Value::Number(number) => match number.as_i128() {
+            Some(number) => Yaml::Int(number),
+            None => Yaml::Float(number.as_f64().unwrap_or_default()),
+        },
+        Value::String(text) => Yaml::String(text.clone()),
+        Value::Array(items) => Yaml::Seq(items.iter().map(without_places).collect()),
+        Value::Object(entries) => Yaml::Map(entries.iter().map(entry).collect()),
+    };
+    Node::new(0..0, yaml)
 }
 
 const KINDS: [(&str, &str); 4] = [

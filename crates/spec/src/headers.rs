@@ -244,7 +244,7 @@ impl Check<'_> {
             inside.into_iter().find_map(|inner| find(inner, word))
         }
         let written = self.document.node(pointer).and_then(|node| find(node, word)).map(|node| node.span.clone());
-        written.or_else(|| self.document.span_of(pointer))
+        written.or_else(|| self.document.span_of(pointer)).filter(|span| !span.is_empty())
     }
 }
 

@@ -200,7 +200,10 @@ fn columns_that_exist_or_may_be_made_pass() {
 
 #[test]
 fn stages_by_themselves() {
-    let load_it = |text: &str, uses: &str| load_stage(&Source::new("s.yaml", text), uses);
+    let around = serde_json::json!({ "version": 1, "name": "stage", "data": { "path": "d.csv", "target": "y" } });
+    let load_it = |text: &str, uses: &str| {
+        load_stage(&Source::new("s.yaml", text), uses, &around).map(|document| document.pipeline.stages[0].kind.clone())
+    };
     let kind = load_it("steps: [impute: { strategy: mean }]", "preprocessing").unwrap();
     assert_eq!(kind.word(), "preprocessing");
     assert_eq!(
@@ -224,6 +227,12 @@ fn stages_by_themselves() {
         let messages: Vec<String> = load_it(text, uses).unwrap_err().iter().map(ToString::to_string).collect();
         assert_eq!(messages, [expected]);
     }
+    // Places are those of the file; what stands around it has none.
+    let source = Source::new("s.yaml", "columns: [ago, b]\n");
+    let document = load_stage(&source, "impute", &around).unwrap();
+    let shown = render(&check_columns(&document, &["age", "b"].map(str::to_owned)), &source, false);
+    assert!(shown.contains("no column `y` in d.csv"), "{shown}");
+    assert!(shown.contains(" --> s.yaml:1:11\n  |\n1 | columns: [ago, b]"), "{shown}");
 }
 
 /// Every mutation of a good file is read or refused, and shown, without a panic; and a refusal always says something.

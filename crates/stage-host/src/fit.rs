@@ -82,9 +82,16 @@ fn summary(is_model: bool, rows_in: usize, report: &retune_stage::StageReport) -
     if is_model { rows } else { format!("{rows}, {columns_in} -> {columns_out} features") }
 }
 
+/// Several errors as one, each with its own way out.
 fn together(mut errors: Vec<StageError>) -> StageError {
-    let helps: Vec<String> = errors.iter_mut().filter_map(|error| error.help.take()).collect();
-    let messages: Vec<String> = errors.into_iter().map(|error| error.message).collect();
-    let error = StageError::data(messages.join("\n"));
-    if helps.is_empty() { error } else { error.help(helps.join("\n")) }
+    if errors.len() == 1
+        && let Some(error) = errors.pop()
+    {
+        return error;
+    }
+    let told = |error: &StageError| match &error.help {
+        Some(help) => format!("{}\n  help: {help}", error.message),
+        None => error.message.clone(),
+    };
+    StageError::data(errors.iter().map(told).collect::<Vec<_>>().join("\n"))
 }

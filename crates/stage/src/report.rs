@@ -16,12 +16,12 @@ pub struct StageReport {
     /// Anything else of this kind of stage: leaderboard, feature scores, guard's decision.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub details: Value,
-    /// Tables that belong to the report, by name: `leaderboard`, `features`. Stored as parquet beside it.
+    /// Tables that belong to the report, by name: `leaderboard`, `features`, `quarantine`. Stored as parquet beside it.
     #[serde(skip)]
     pub tables: Vec<(String, DataFrame)>,
 }
 
-/// Rows in + added = rows out + dropped.
+/// Rows in + added = rows out + dropped + quarantined.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RowChange {
     /// The step's word.
@@ -30,6 +30,9 @@ pub struct RowChange {
     pub rows_in: usize,
     /// Rows that the step dropped.
     pub dropped: usize,
+    /// Rows that the step set aside with a reason each, in the report's table `quarantine`.
+    #[serde(default)]
+    pub quarantined: usize,
     /// Rows that the step added.
     pub added: usize,
     /// Rows that stayed and in which the step changed a value.
@@ -43,12 +46,12 @@ pub struct RowChange {
 impl RowChange {
     /// All rows stayed as they were.
     pub fn none(step: &str, rows_in: usize) -> Self {
-        Self { step: step.to_owned(), rows_in, dropped: 0, added: 0, changed: 0, flagged: 0 }
+        Self { step: step.to_owned(), rows_in, dropped: 0, quarantined: 0, added: 0, changed: 0, flagged: 0 }
     }
 
     /// Training rows that went out.
     pub fn rows_out(&self) -> usize {
-        self.rows_in + self.added - self.dropped
+        self.rows_in + self.added - self.dropped - self.quarantined
     }
 }
 

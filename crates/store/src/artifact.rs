@@ -38,6 +38,8 @@ impl Artifact {
             Err(error) if error.kind() == io::ErrorKind::NotFound && dir.is_dir() => {
                 return Err(StoreError::NotAnArtifact { dir: dir.to_owned() });
             }
+            // What is missing is the folder.
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Err(StoreError::read(dir, cause)),
             Err(cause) => return Err(StoreError::read(path, cause)),
         };
         let digest = Digest::of(&bytes);
@@ -340,7 +342,7 @@ mod tests {
         let message = Artifact::open(dir.path()).unwrap_err().to_string();
         assert_eq!(message, format!("{path} is not a retune artifact: it has no `manifest.json` written by retune"));
         let message = Artifact::open(&dir.path().join("none")).unwrap_err().to_string();
-        assert_eq!(message, format!("cannot read {path}/none/manifest.json: no such file or directory"));
+        assert_eq!(message, format!("cannot read {path}/none: no such file or directory"));
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::ingest::{
     IngestReport, check_names, check_weights, no_target, no_value, refuse_row_name, role_of, row_field, settle_all,
     with_target,
 };
-use crate::kinds::{SAMPLE, Words, nearly_numeric, refuse_infinities, settle, settle_some};
+use crate::kinds::{SAMPLE, Words, nearly, refuse_infinities, settle, settle_some};
 use crate::ordered::in_order;
 use crate::write::IpcFile;
 use crate::{Table, TableError, TargetPolicy};
@@ -255,7 +255,7 @@ fn notes(files: &Files, data: &Data, fields: &[Field], looks: &[Look]) -> Result
     }
     let note = |(name, present, head): (&str, usize, Option<StringChunked>)| match head {
         None if present == 0 => Some(no_value(name)),
-        head => head.as_ref().and_then(nearly_numeric),
+        head => head.as_ref().and_then(nearly),
     };
     Ok(heads.into_iter().filter_map(note).collect())
 }

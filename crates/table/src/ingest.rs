@@ -7,7 +7,7 @@ use retune_spec::{OneOrMany, Schema as Columns};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{counted, listed};
-use crate::kinds::{as_text, nearly_numeric, refuse_infinities, settle};
+use crate::kinds::{as_text, nearly, refuse_infinities, settle};
 use crate::table::row_number;
 use crate::{Table, TableError};
 
@@ -181,7 +181,7 @@ fn note(column: &Column, report: &mut IngestReport) {
     if column.null_count() == column.len() {
         report.notes.push(no_value(column.name()));
     } else if let Ok(values) = column.str() {
-        report.notes.extend(nearly_numeric(values));
+        report.notes.extend(nearly(values));
     }
 }
 

@@ -274,21 +274,29 @@ pub(crate) fn refuse_infinities(column: &Column, frame: &DataFrame) -> Result<()
         .help("replace infinite values by a number or leave them empty, before retune reads them"))
 }
 
-/// How many of the first values tell whether a column is nearly numeric.
+/// How many of the first values tell whether a column is nearly numbers or dates.
 pub(crate) const SAMPLE: usize = 1000;
 
-/// A text column that would be numbers but for a few words; for a note.
-pub(crate) fn nearly_numeric(values: &StringChunked) -> Option<String> {
+/// A text column that would be numbers or dates but for a few words; for a note.
+pub(crate) fn nearly(values: &StringChunked) -> Option<String> {
     let sample: Vec<&str> = values.iter().flatten().take(SAMPLE).collect();
-    let odd: Vec<&str> = sample.iter().copied().filter(|value| parse_number(value).is_none()).collect();
+    let few_but = |is_one: &dyn Fn(&str) -> bool| {
+        let mut odd: Vec<&str> = sample.iter().copied().filter(|value| !is_one(value)).collect();
+        let few = !odd.is_empty() && odd.len() * 5 <= sample.len();
+        odd.sort_unstable();
+        odd.dedup();
+        few.then_some(odd)
+    };
+    if let Some(words) = few_but(&|value| parse_point(value).is_some()) {
+        return Some(format!(
+            "column `{}` is text, not dates, because of {}; correct it, name it under `null_values`, or take the step `parse_dates`",
+            values.name(),
+            listed(&words),
+        ));
+    }
     // Leading zeros are codes on purpose.
     let code = |value: &&str| value.len() > 1 && value.starts_with('0') && !value.contains('.');
-    if odd.is_empty() || odd.len() * 5 > sample.len() || sample.iter().any(code) {
-        return None;
-    }
-    let mut words = odd;
-    words.sort_unstable();
-    words.dedup();
+    let words = few_but(&|value| parse_number(value).is_some()).filter(|_| !sample.iter().any(code))?;
     Some(format!(
         "column `{}` is text because of {}; if they mean a missing value: `null_values: [{}]`",
         values.name(),

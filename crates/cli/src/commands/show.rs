@@ -87,7 +87,7 @@ fn print_stages(run: &RunSummary) {
 }
 
 fn print_steps(stage: &str, report: &Value) {
-    const KEYS: [&str; 6] = ["step", "rows_in", "dropped", "added", "changed", "flagged"];
+    const KEYS: [&str; 7] = ["step", "rows_in", "dropped", "quarantined", "added", "changed", "flagged"];
     let items = |key: &str| report.get(key).and_then(Value::as_array).cloned().unwrap_or_default();
     let text = |item: &Value, key: &str| item.get(key).map_or_else(String::new, cell);
     let rows: Vec<Vec<String>> =

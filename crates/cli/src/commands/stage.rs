@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use retune_pipeline::{Choice, Error, Options, Project, write_fitted};
+use retune_pipeline::{Choice, Error, Inputs, Options, Project, write_fitted};
 use retune_protocol::Failure;
-use retune_spec::Source;
-use serde_json::{Value, json};
+use retune_spec::{Document, Source};
+use serde_json::json;
 
 use crate::Outcome;
 use crate::arguments::{ProgressStyle, Stage, StageFit};
@@ -66,7 +66,7 @@ fn fit_stage(arguments: &StageFit) -> Outcome {
     let project = Project::here(None)?;
     let (id, (document, inputs)) = match arguments.name.split_once('#') {
         Some((pipeline, id)) => (id.to_owned(), project.load(Path::new(pipeline), &arguments.set)?),
-        None => ("stage".to_owned(), project.check(one_stage(arguments)?, &[])?),
+        None => ("stage".to_owned(), one_stage(&project, arguments)?),
     };
     let options = Options {
         choice: Choice::Only(id.clone()),
@@ -90,8 +90,8 @@ fn fit_stage(arguments: &StageFit) -> Outcome {
     Ok(exit)
 }
 
-/// A pipeline of one stage, whose text is the user's `--with` file.
-fn one_stage(arguments: &StageFit) -> Result<Source, Error> {
+/// A pipeline of the one stage in the user's `--with` file.
+fn one_stage(project: &Project, arguments: &StageFit) -> Result<(Document, Inputs), Error> {
     let missing = |what: &str| Failure::data(format!("`stage fit {}` needs {what}", arguments.name));
     let with = arguments.with.as_ref().ok_or_else(|| missing("--with FILE"))?;
     let input = arguments.input.as_ref().ok_or_else(|| missing("--input DATA"))?;
@@ -100,17 +100,12 @@ fn one_stage(arguments: &StageFit) -> Result<Source, Error> {
         source_text: Box::new(Source::new(with.display().to_string(), "")),
         diagnostics: vec![diagnostic],
     })?;
-    let kind = retune_spec::load_stage(&source, &arguments.name)
-        .map_err(|diagnostics| Error::Invalid { source_text: Box::new(source.clone()), diagnostics })?;
-    let mut stage = serde_json::to_value(&kind).map_err(|error| Failure::failed(error.to_string()))?;
-    stage["id"] = json!("stage");
-    let pipeline: Value = json!({
+    let around = json!({
         "version": 1,
         "name": "stage",
         "seed": arguments.seed,
         "data": { "path": input, "target": target, "split": { "validation": 0.0, "test": 0.0 } },
-        "stages": [stage],
     });
-    // JSON is YAML.
-    Ok(Source::new(with.display().to_string(), pipeline.to_string()))
+    let document = retune_spec::load_stage(&source, &arguments.name, &around);
+    project.check(source, document)
 }

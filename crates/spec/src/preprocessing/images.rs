@@ -77,6 +77,8 @@ pub enum OnBadImage {
     Fail,
     /// A training row is dropped; other rows are flagged and get missing pixels.
     Drop,
+    /// The same, and `quarantine.parquet` in the run's folder says of each such training row which column is bad and why.
+    Quarantine,
 }
 
 fn images() -> Selector {

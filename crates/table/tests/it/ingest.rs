@@ -226,6 +226,18 @@ fn words_among_numbers_are_noted() {
 }
 
 #[test]
+fn words_among_dates_are_noted() {
+    let mut text = "when,y\n".to_owned();
+    for day in 1..=20 {
+        let when = if day == 7 { "soon".to_owned() } else { format!("2024-02-{day:02}") };
+        text += &format!("{when},{}\n", day % 2);
+    }
+    let (_, report) = ingest(&frame(&text), &data(with(json!({})))).unwrap();
+    let expected = "column `when` is text, not dates, because of `soon`; correct it, name it under `null_values`, or take the step `parse_dates`";
+    assert_eq!(report.notes, [expected]);
+}
+
+#[test]
 fn further_files_follow_the_training_rows() {
     let declared: Data = data(with(json!({ "ignore": "skip" })));
     let (train, _) = ingest(&frame("zip,x,y,skip\n00501,1,a,\n90210,2,b,\n"), &declared).unwrap();
