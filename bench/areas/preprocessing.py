@@ -2,7 +2,7 @@
 
 The steps are median imputation, clipping at three interquartile ranges, standard scaling, and one-hot encoding of at most 20 columns each. retune
 keeps what it read and what it made of it in its store (Arrow, checksummed); the others write parquet. Where seconds are given as scores,
-they are those of fitting and of applying alone, in memory, without starting and reading.
+they are those of fitting (which gives the turned training rows, too: `fit_transform`) and of applying, in memory, without starting and reading.
 """
 
 import json

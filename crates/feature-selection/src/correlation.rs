@@ -7,10 +7,11 @@ use faer::{Accum, Mat, MatRef, Par};
 use rayon::prelude::*;
 use retune_spec::feature_selection::{Correlation, CorrelationMethod};
 use retune_stage::{FitContext, Result, Target};
+use retune_table::numbers::dot;
 
 use crate::features::Feature;
 use crate::judge::{Judge, Verdict, best_first, shown};
-use crate::moments::{Moments, dot};
+use crate::moments::Moments;
 use crate::neighbors::Sorted;
 
 /// Columns of a tile: two tiles make one task, whose result does not depend on who computes it.

@@ -44,6 +44,10 @@ impl ApplyStep for FittedCleanText {
         &self.columns
     }
 
+    fn in_place(&self) -> Option<&[String]> {
+        Some(&self.columns)
+    }
+
     fn apply(&self, frame: &Frame) -> Result<Frame> {
         let clean = |name: &String| {
             let cleaned = rewrite(frame.table.strings(name)?, |text, out| self.clean(text, out))?;

@@ -42,6 +42,10 @@ impl ApplyStep for FittedClipOutliers {
         &self.columns
     }
 
+    fn in_place(&self) -> Option<&[String]> {
+        Some(&self.columns)
+    }
+
     fn apply(&self, frame: &Frame) -> Result<Frame> {
         clipped(frame, &self.columns, &self.ranges)
     }

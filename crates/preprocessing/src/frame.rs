@@ -8,6 +8,7 @@ use polars::prelude::{
 };
 use rayon::prelude::*;
 use retune_stage::{Field, Kind, Result, Role, Schema, StageError, Table};
+use retune_table::numbers::sum;
 
 use crate::sparse::Csr;
 
@@ -261,7 +262,7 @@ fn numbers(values: &ChunkedArray<Float64Type>) -> Vec<f64> {
 /// A column of numbers whose NaN are missing values.
 pub(crate) fn numeric_column(name: &str, values: Vec<f64>) -> Column {
     // A sum takes one addition a number; only where it says that there may be some are missing values looked for.
-    let present = values.iter().sum::<f64>().is_nan().then(|| values.iter().map(|value| !value.is_nan()).collect());
+    let present = sum(&values, |value| value).is_nan().then(|| values.iter().map(|value| !value.is_nan()).collect());
     ChunkedArray::<Float64Type>::from_vec_validity(name.into(), values, present).into_column()
 }
 

@@ -79,6 +79,10 @@ impl ApplyStep for FittedImpute {
         &self.columns
     }
 
+    fn in_place(&self) -> Option<&[String]> {
+        self.indicators.iter().all(Option::is_none).then_some(&self.columns)
+    }
+
     fn apply(&self, frame: &Frame) -> Result<Frame> {
         let fill = |((name, fill), indicator): ((&String, &Fill), &Option<String>)| {
             let field = frame.field(name)?;

@@ -34,6 +34,10 @@ impl ApplyStep for FittedLog1p {
         &self.columns
     }
 
+    fn in_place(&self) -> Option<&[String]> {
+        Some(&self.columns)
+    }
+
     fn apply(&self, frame: &Frame) -> Result<Frame> {
         frame.map(&self.columns, |index, values| {
             if let Some(row) = values.iter().position(|&value| value <= -1.0) {

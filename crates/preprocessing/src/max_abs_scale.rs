@@ -40,6 +40,10 @@ impl ApplyStep for FittedMaxAbsScale {
         &self.columns
     }
 
+    fn in_place(&self) -> Option<&[String]> {
+        Some(&self.columns)
+    }
+
     fn apply(&self, frame: &Frame) -> Result<Frame> {
         frame.map(&self.columns, |index, values| {
             let divisor = self.divisors[index];

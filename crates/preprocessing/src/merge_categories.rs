@@ -81,6 +81,10 @@ impl ApplyStep for FittedMergeCategories {
         &self.columns
     }
 
+    fn in_place(&self) -> Option<&[String]> {
+        Some(&self.columns)
+    }
+
     fn apply(&self, frame: &Frame) -> Result<Frame> {
         let merge = |(name, merges): (&String, &Merges)| {
             let values = frame.table.strings(name)?;

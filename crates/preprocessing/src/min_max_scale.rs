@@ -53,6 +53,10 @@ impl ApplyStep for FittedMinMaxScale {
         &self.columns
     }
 
+    fn in_place(&self) -> Option<&[String]> {
+        Some(&self.columns)
+    }
+
     fn apply(&self, frame: &Frame) -> Result<Frame> {
         frame.map(&self.columns, |index, values| {
             let ColumnScale { factor, offset } = self.scales[index];

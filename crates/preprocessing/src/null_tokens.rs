@@ -77,6 +77,10 @@ impl ApplyStep for FittedNullTokens {
         &self.columns
     }
 
+    fn in_place(&self) -> Option<&[String]> {
+        Some(&self.columns)
+    }
+
     fn apply(&self, frame: &Frame) -> Result<Frame> {
         let known = Tokens::of(&self.tokens);
         let replace = |(name, numeric): (&String, &bool)| {

@@ -61,6 +61,10 @@ impl ApplyStep for FittedPowerTransform {
         &self.columns
     }
 
+    fn in_place(&self) -> Option<&[String]> {
+        Some(&self.columns)
+    }
+
     fn apply(&self, frame: &Frame) -> Result<Frame> {
         frame.map(&self.columns, |index, values| {
             let ColumnPower { lambda, mean, deviation } = self.powers[index];

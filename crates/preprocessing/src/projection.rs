@@ -9,6 +9,7 @@ use ndarray::Array2;
 use polars::prelude::{Column, DataType};
 use rayon::prelude::*;
 use retune_stage::{Field, Kind, LoadDir, Result, Role, SaveDir, StageError};
+use retune_table::numbers::sum;
 use serde::{Deserialize, Serialize};
 
 use crate::frame::{Frame, common_origin, numeric_column};
@@ -162,20 +163,31 @@ pub(crate) fn read_matrix(dir: &LoadDir, file: &str, name: &str, shape: [usize; 
     })
 }
 
-/// Table columns as they lie in memory or, where they are stored otherwise, as copies; none with a missing value.
+/// Table columns as they lie in memory or, where they are stored otherwise, as copies.
 pub(crate) struct Dense<'a> {
     columns: Vec<Cow<'a, [f64]>>,
     n_rows: usize,
 }
 
 impl<'a> Dense<'a> {
+    /// None with a missing value.
     pub(crate) fn of(frame: &'a Frame, columns: &[String]) -> Result<Self> {
+        let dense = Self::unchecked(frame, columns)?;
+        // A number that is no number stands for a missing value.
+        let missing = |values: &Cow<[f64]>| values.iter().fold(false, |any, value| any | value.is_nan());
+        if dense.columns.par_iter().any(missing) {
+            refuse_missing(frame, columns)?;
+        }
+        Ok(dense)
+    }
+
+    /// Missing values of columns that are stored as they are needed may be NaN: whoever computes with them sees it by the result and then calls
+    /// [`refuse_missing`], which spares a pass over all cells.
+    pub(crate) fn unchecked(frame: &'a Frame, columns: &[String]) -> Result<Self> {
         let column = |name: &String| -> Result<Cow<'a, [f64]>> {
             let column = frame.table.column(name)?;
             if column.dtype() == &DataType::Float64
                 && let Ok(values) = column.f64()?.cont_slice()
-                // A number that is no number stands for a missing value here, too.
-                && !values.iter().fold(false, |any, value| any | value.is_nan())
             {
                 return Ok(Cow::Borrowed(values));
             }
@@ -195,7 +207,7 @@ impl<'a> Dense<'a> {
 
     /// The columns' means; 0 without rows.
     pub(crate) fn means(&self) -> Vec<f64> {
-        let mean = |values: &Cow<[f64]>| values.iter().sum::<f64>() / f64::max(self.n_rows as f64, 1.0);
+        let mean = |values: &Cow<[f64]>| sum(values, |value| value) / f64::max(self.n_rows as f64, 1.0);
         self.columns.par_iter().map(mean).collect()
     }
 
@@ -203,6 +215,11 @@ impl<'a> Dense<'a> {
     pub(crate) fn into_values(self) -> Vec<f64> {
         self.columns.concat()
     }
+}
+
+/// Fails for the first of the columns that has a missing value.
+pub(crate) fn refuse_missing(frame: &Frame, columns: &[String]) -> Result<()> {
+    columns.iter().try_for_each(|name| frame.complete(name).map(drop))
 }
 
 #[cfg(test)]
@@ -239,7 +256,7 @@ pub(crate) fn project(
     means: Option<&[f64]>,
     directions: &Array2<f64>,
 ) -> Result<Vec<Vec<f64>>> {
-    let dense = Dense::of(frame, columns)?;
+    let dense = Dense::unchecked(frame, columns)?;
     let (n_rows, n_columns, width) = (frame.n_rows(), columns.len(), directions.ncols());
     let standard = directions.as_standard_layout();
     let directions = MatRef::from_row_major_slice(standard.as_slice().unwrap_or_default(), n_columns, width);
@@ -265,7 +282,11 @@ pub(crate) fn project(
         values.truncate(n_rows);
         values
     };
-    Ok((0..width).into_par_iter().map(column).collect())
+    let projected: Vec<Vec<f64>> = (0..width).into_par_iter().map(column).collect();
+    if projected.par_iter().any(|values| sum(values, |value| value).is_nan()) {
+        refuse_missing(frame, columns)?;
+    }
+    Ok(projected)
 }
 
 /// Values of components as feature columns.

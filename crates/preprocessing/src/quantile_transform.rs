@@ -58,6 +58,10 @@ impl ApplyStep for FittedQuantileTransform {
         &self.columns
     }
 
+    fn in_place(&self) -> Option<&[String]> {
+        Some(&self.columns)
+    }
+
     fn apply(&self, frame: &Frame) -> Result<Frame> {
         let shares: Vec<f64> = linspace(0.0, 1.0, self.n_quantiles).collect();
         let normal = Normal::standard();

@@ -49,6 +49,10 @@ impl ApplyStep for FittedReplaceValues {
         &self.columns
     }
 
+    fn in_place(&self) -> Option<&[String]> {
+        Some(&self.columns)
+    }
+
     fn apply(&self, frame: &Frame) -> Result<Frame> {
         let replace = |name: &String| {
             let field = frame.field(name)?;

@@ -64,6 +64,10 @@ impl ApplyStep for FittedRobustScale {
         &self.columns
     }
 
+    fn in_place(&self) -> Option<&[String]> {
+        Some(&self.columns)
+    }
+
     fn apply(&self, frame: &Frame) -> Result<Frame> {
         frame.map(&self.columns, |index, values| {
             let ColumnScale { center, spread } = self.scales[index];

@@ -35,6 +35,10 @@ impl ApplyStep for FittedScalePixels {
         &self.columns
     }
 
+    fn in_place(&self) -> Option<&[String]> {
+        Some(&self.columns)
+    }
+
     fn apply(&self, frame: &Frame) -> Result<Frame> {
         frame.map(&self.columns, |_, values| {
             values.iter_mut().for_each(|value| *value /= self.by);

@@ -1,12 +1,13 @@
 //! Sums of products of columns over all training rows, in memory or by pieces, and their eigenvectors.
 
 use faer::linalg::matmul::matmul;
+use faer::linalg::matmul::triangular::{self, BlockStructure};
 use faer::{Accum, Mat, MatMut, MatRef, Par, Side};
 use rayon::prelude::*;
 use retune_stage::{Result, StageError};
 
 use crate::frame::Frame;
-use crate::projection::Dense;
+use crate::projection::{Dense, refuse_missing};
 use crate::source::Source;
 
 /// Rows whose products are summed at once; part of what is computed, as sums are rounded by it.
@@ -43,9 +44,13 @@ impl Products {
             self.cells.par_chunks_mut(PANEL * n_columns).enumerate().for_each(|(panel, cells)| {
                 let (first, width) = (panel * PANEL, cells.len() / n_columns);
                 let cells = MatMut::from_column_major_slice_mut(cells, n_columns, width);
-                let below = matrix.subcols(first, n_columns - first).transpose();
-                let cells = cells.subrows_mut(first, n_columns - first);
-                matmul(cells, Accum::Add, below, matrix.subcols(first, width), 1.0, Par::Seq);
+                let (own, below) = cells.subrows_mut(first, n_columns - first).split_at_row_mut(width);
+                let right = matrix.subcols(first, width);
+                let rest = matrix.subcols(first + width, n_columns - first - width);
+                let whole = BlockStructure::Rectangular;
+                let lower = BlockStructure::TriangularLower;
+                triangular::matmul(own, lower, Accum::Add, right.transpose(), whole, right, whole, 1.0, Par::Seq);
+                matmul(below, Accum::Add, rest.transpose(), right, 1.0, Par::Seq);
             });
         }
     }
@@ -108,8 +113,11 @@ impl Scatter {
     pub(crate) fn of(source: &Source, columns: &[String]) -> Result<Self> {
         let mut sum = Self { n_rows: 0, means: vec![0.0; columns.len()], products: Products::none(columns.len()) };
         let map = |frame: &Frame| {
-            let values = Dense::of(frame, columns)?;
+            let values = Dense::unchecked(frame, columns)?;
             let (n_rows, means) = (values.n_rows(), values.means());
+            if means.iter().any(|mean| mean.is_nan()) {
+                refuse_missing(frame, columns)?;
+            }
             let mut products = Products::none(columns.len());
             products.add_rows(&values, |_, column| means[column]);
             Ok(Self { n_rows, means, products })

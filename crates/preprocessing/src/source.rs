@@ -2,7 +2,7 @@
 //!
 //! A step that learns by [`Source::fold`] and the statistics of `stats.rs` works on both and needs to know neither.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use polars::prelude::{BooleanChunked, ChunkCompareEq, ChunkFull, Column};
@@ -162,12 +162,31 @@ impl Mapped {
         Self { inner, kept: None, steps: Vec::new(), schema }
     }
 
-    /// A piece after all steps. Without steps only the named columns are read.
+    /// A piece after all steps. Where columns are named, others may be missing or lack a step.
     fn frame(&self, index: usize, columns: Option<&[String]>) -> Result<Frame> {
-        let columns = columns.filter(|columns| self.steps.is_empty() && !columns.is_empty());
-        let columns = columns.map(|columns| self.with_carried(columns));
+        let columns = columns.filter(|columns| !columns.is_empty());
+        let (columns, steps) = match columns.and_then(|columns| self.needed(columns)) {
+            Some((columns, steps)) => (Some(self.with_carried(&columns)), steps),
+            None => (None, self.steps.iter().collect()),
+        };
         let frame = Frame::new(self.table(index, columns.as_deref())?);
-        self.steps.iter().try_fold(frame, |frame, step| step.apply(&frame))
+        steps.into_iter().try_fold(frame, |frame, step| step.apply(&frame))
+    }
+
+    /// The columns to read and the steps to apply to them for some columns after all steps; `None` where a step may look at any column.
+    fn needed(&self, columns: &[String]) -> Option<(Vec<String>, Vec<&Arc<FittedStep>>)> {
+        let mut needed: HashSet<&String> = columns.iter().collect();
+        let mut steps = Vec::new();
+        for step in self.steps.iter().rev() {
+            let turned = step.in_place()?;
+            if turned.iter().any(|name| needed.contains(name)) {
+                needed.extend(turned);
+                steps.push(step);
+            }
+        }
+        steps.reverse();
+        let fields = self.inner.schema().fields.iter();
+        Some((fields.map(|field| &field.name).filter(|name| needed.contains(name)).cloned().collect(), steps))
     }
 
     /// The columns, and those that belong to any rows: their numbers, which messages name, and their weights.

@@ -51,6 +51,10 @@ impl ApplyStep for FittedStandardScale {
         &self.columns
     }
 
+    fn in_place(&self) -> Option<&[String]> {
+        Some(&self.columns)
+    }
+
     fn apply(&self, frame: &Frame) -> Result<Frame> {
         frame.map(&self.columns, |index, values| {
             let ColumnScale { mean, deviation } = self.scales[index];

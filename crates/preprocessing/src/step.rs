@@ -143,6 +143,12 @@ pub(crate) trait ApplyStep {
         &[]
     }
 
+    /// The columns that it turns, where it does nothing but turn values in place and looks at no other column: a pass that needs none of them does
+    /// without the step.
+    fn in_place(&self) -> Option<&[String]> {
+        None
+    }
+
     /// Whether what becomes of a row depends on those beside it (`Reach::Order`).
     fn needs_all_rows(&self) -> bool {
         false
@@ -274,6 +280,10 @@ impl FittedStep {
     pub(crate) fn apply(&self, frame: &Frame) -> Result<Frame> {
         let step = self.step();
         step.apply(&frame.densify(step.dense_columns())?)
+    }
+
+    pub(crate) fn in_place(&self) -> Option<&[String]> {
+        self.step().in_place()
     }
 
     pub(crate) fn needs_all_rows(&self) -> bool {

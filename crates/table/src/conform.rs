@@ -7,7 +7,7 @@ use retune_spec::schema::{Field, Kind, Role, Task};
 
 use crate::error::{counted, listed, nearest};
 use crate::ingest::row_numbers;
-use crate::kinds::{as_text, refuse_infinities, settle};
+use crate::kinds::{as_text, is_finite, refuse_infinities, settle};
 use crate::table::row_number;
 use crate::{Table, TableError};
 
@@ -85,6 +85,7 @@ pub(crate) fn check_missing(frame: &DataFrame, input: &Columns, target: TargetPo
 pub(crate) fn bind(column: &Column, field: &Field, input: &Columns, frame: &DataFrame) -> Result<Column, TableError> {
     match (field.role, &input.task) {
         (Role::RowNumber, _) => Ok(column.cast(&DataType::UInt32)?),
+        (Role::Feature, _) if field.kind == Kind::Numeric && is_finite(column) => Ok(column.clone()),
         (Role::Feature, _) => {
             let (column, _) = settle(column, Some(field.kind), frame)?;
             refuse_infinities(&column, frame)?;

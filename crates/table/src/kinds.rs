@@ -69,6 +69,9 @@ fn plain(column: &Column, declared: Option<Kind>) -> Result<Column, TableError> 
 }
 
 fn without_nan(column: &Column) -> Result<Column, TableError> {
+    if is_finite(column) {
+        return Ok(column.clone());
+    }
     let series = column.as_materialized_series();
     let nan = series.is_nan()?;
     if !nan.any() {
@@ -257,9 +260,23 @@ fn refuse(column: &Column, kind: Kind, frame: &DataFrame, bad: &[usize]) -> Resu
     .help(way_out))
 }
 
+/// Whether a column holds floats of which none is infinite or NaN, as most do: they need no second look.
+pub(crate) fn is_finite(column: &Column) -> bool {
+    let series = column.as_materialized_series();
+    match (series.f64(), series.f32()) {
+        (Ok(values), _) => {
+            values.downcast_iter().all(|chunk| chunk.values().iter().fold(true, |all, value| all & value.is_finite()))
+        }
+        (_, Ok(values)) => {
+            values.downcast_iter().all(|chunk| chunk.values().iter().fold(true, |all, value| all & value.is_finite()))
+        }
+        _ => false,
+    }
+}
+
 /// Infinite numbers are refused where they would be learned from.
 pub(crate) fn refuse_infinities(column: &Column, frame: &DataFrame) -> Result<(), TableError> {
-    if !column.dtype().is_float() {
+    if !column.dtype().is_float() || is_finite(column) {
         return Ok(());
     }
     let infinite = column.as_materialized_series().is_infinite()?;

@@ -17,6 +17,7 @@ mod grammar;
 mod ingest;
 mod json_lines;
 mod kinds;
+pub mod numbers;
 mod ordered;
 mod parquet_file;
 mod profile;
