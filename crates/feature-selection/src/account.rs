@@ -1,4 +1,4 @@
-//! The account of every column: which method decided on it, and why.
+//! The account of every column: what each method said of it, which decided, and why.
 
 use polars::prelude::{Column, DataFrame};
 use retune_stage::{Result, Schema, StageReport};
@@ -9,21 +9,36 @@ use crate::judge::{Verdict, ranks, shown};
 
 /// The methods' verdicts; of each column the last one counts.
 pub(crate) struct Account {
+    /// For each column the last word on it.
     entries: Vec<Entry>,
+    /// Everything that was said, in the order of the methods.
+    said: Vec<Entry>,
     /// Each method's word and how many columns it dropped.
     dropped: Vec<(String, usize)>,
     report: StageReport,
 }
 
+/// What is said of a column.
 #[derive(Clone, Debug, Serialize)]
 struct Entry {
     name: String,
+    /// The column of the data that it was made from.
     source: String,
-    /// The method that dropped the column or, where it stays, the last one that looked at it.
+    /// The place of the method in the stage, from 1; 0 before the first.
+    step: usize,
+    /// In the last word: the method that dropped the column or, where it stays, the last one that looked at it.
     method: String,
     score: Option<f64>,
     /// By that method's score, from 1.
     rank: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    p_value: Option<f64>,
+    /// Where the score lies with 95 % probability.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    interval: Option<[f64; 2]>,
+    /// In what share of samples the column was chosen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    frequency: Option<f64>,
     decision: Decision,
     reason: String,
 }
@@ -40,13 +55,18 @@ impl Account {
         let entry = |field: &retune_stage::Field| Entry {
             name: field.name.clone(),
             source: field.origin().to_owned(),
+            step: 0,
             method: String::new(),
             score: None,
             rank: None,
+            p_value: None,
+            interval: None,
+            frequency: None,
             decision: Decision::Kept,
             reason: "no method looked at it".to_owned(),
         };
-        Self { entries: schema.features().map(entry).collect(), dropped: Vec::new(), report: StageReport::default() }
+        let entries = schema.features().map(entry).collect();
+        Self { entries, said: Vec::new(), dropped: Vec::new(), report: StageReport::default() }
     }
 
     /// The columns that are dropped before the first method.
@@ -59,32 +79,51 @@ impl Account {
             entry.method = "never_keep".to_owned();
             entry.decision = Decision::Dropped;
             entry.reason = "listed under `never_keep`".to_owned();
+            self.said.push(entry.clone());
         }
         self.dropped.push(("never_keep".to_owned(), names.len()));
     }
 
-    /// What a method says of the features it was given.
-    pub(crate) fn enter(&mut self, method: &str, features: &[Feature], verdicts: &[Verdict]) {
+    /// What a method says of the features it was given; `note` is what it has to say beside.
+    pub(crate) fn enter(
+        &mut self,
+        step: usize,
+        method: &str,
+        features: &[Feature],
+        verdicts: &[Verdict],
+        note: Option<String>,
+    ) {
         let scores: Vec<f64> = verdicts.iter().map(|verdict| verdict.score).collect();
         for ((feature, verdict), rank) in features.iter().zip(verdicts).zip(ranks(&scores)) {
             let entry = &mut self.entries[feature.at];
+            entry.step = step;
             entry.method = method.to_owned();
             entry.score = Some(verdict.score);
             entry.rank = Some(rank);
+            entry.p_value = verdict.p_value;
+            entry.interval = verdict.interval;
+            entry.frequency = verdict.frequency;
             entry.decision = if verdict.kept { Decision::Kept } else { Decision::Dropped };
             entry.reason = verdict.reason.clone();
+            self.said.push(entry.clone());
         }
         let dropped = verdicts.iter().filter(|verdict| !verdict.kept).count();
         let (least, best) = scores
             .iter()
             .fold((f64::INFINITY, f64::NEG_INFINITY), |(least, best), &score| (least.min(score), best.max(score)));
-        let text =
-            format!("{dropped} of {} columns dropped; scores from {} to {}", features.len(), shown(least), shown(best));
+        let note = note.map_or_else(String::new, |note| format!("; {note}"));
+        let text = format!(
+            "{dropped} of {} columns dropped; scores from {} to {}{note}",
+            features.len(),
+            shown(least),
+            shown(best)
+        );
         self.report.learned(method, text);
         self.dropped.push((method.to_owned(), dropped));
     }
 
-    /// For the user: `details.features` and the table `features` hold every column, those that stay first, the best of them foremost.
+    /// For the user: `details.features` holds every column, those that stay first, the best of them foremost; `details.methods` and the table `features`
+    /// hold what every method said of every column.
     pub(crate) fn report(mut self) -> Result<StageReport> {
         // Sorting keeps the order of the input where nothing else decides.
         self.entries.sort_by_key(|entry| (entry.decision == Decision::Dropped, entry.rank.unwrap_or(usize::MAX)));
@@ -93,27 +132,38 @@ impl Account {
         let summary = format!("{} -> {n_kept} features ({})", self.entries.len(), counts.join(", "));
         self.report.columns = [self.entries.len(), n_kept];
         self.report.tables.push(("features".to_owned(), self.table()?));
-        self.report.details = serde_json::json!({ "summary": summary, "features": self.entries });
+        self.report.details = serde_json::json!({ "summary": summary, "features": self.entries, "methods": self.said });
         Ok(self.report)
     }
 
     fn table(&self) -> Result<DataFrame> {
-        let text = |name: &str, of: fn(&Entry) -> &str| {
-            Column::new(name.into(), self.entries.iter().map(of).collect::<Vec<&str>>())
+        let said = || self.said.iter();
+        let text = |name: &str, of: fn(&Entry) -> &str| Column::new(name.into(), said().map(of).collect::<Vec<&str>>());
+        let number = |name: &str, of: fn(&Entry) -> Option<f64>| {
+            Column::new(name.into(), said().map(of).collect::<Vec<Option<f64>>>())
         };
-        let ranks: Vec<Option<u32>> = self.entries.iter().map(|entry| entry.rank.map(|rank| rank as u32)).collect();
+        let kept: std::collections::HashSet<&str> = self
+            .entries
+            .iter()
+            .filter(|entry| entry.decision == Decision::Kept)
+            .map(|entry| entry.name.as_str())
+            .collect();
+        let ranks: Vec<Option<u32>> = said().map(|entry| entry.rank.map(|rank| rank as u32)).collect();
         let columns = vec![
             text("column", |entry| &entry.name),
             text("source", |entry| &entry.source),
+            Column::new("step".into(), said().map(|entry| entry.step as u32).collect::<Vec<_>>()),
             text("method", |entry| &entry.method),
-            Column::new("score".into(), self.entries.iter().map(|entry| entry.score).collect::<Vec<_>>()),
+            number("score", |entry| entry.score),
             Column::new("rank".into(), ranks),
-            Column::new(
-                "kept".into(),
-                self.entries.iter().map(|entry| entry.decision == Decision::Kept).collect::<Vec<_>>(),
-            ),
+            number("p_value", |entry| entry.p_value),
+            number("low", |entry| entry.interval.map(|[low, _]| low)),
+            number("high", |entry| entry.interval.map(|[_, high]| high)),
+            number("frequency", |entry| entry.frequency),
+            text("decision", |entry| if entry.decision == Decision::Kept { "kept" } else { "dropped" }),
             text("reason", |entry| &entry.reason),
+            Column::new("kept".into(), said().map(|entry| kept.contains(entry.name.as_str())).collect::<Vec<_>>()),
         ];
-        Ok(DataFrame::new(self.entries.len(), columns)?)
+        Ok(DataFrame::new(self.said.len(), columns)?)
     }
 }

@@ -9,8 +9,8 @@ use retune_spec::feature_selection::{Correlation, CorrelationMethod};
 use retune_stage::{FitContext, Result, Target};
 use retune_table::numbers::dot;
 
-use crate::features::Feature;
-use crate::judge::{Judge, Verdict, best_first, shown};
+use crate::features::{Feature, Stored};
+use crate::judge::{Judge, Judgement, Question, Verdict, best_first, shown};
 use crate::moments::Moments;
 use crate::neighbors::Sorted;
 
@@ -28,10 +28,11 @@ impl Judge for Correlation {
         "correlation with the target"
     }
 
-    fn judge(&self, features: &[Feature], target: &Target, context: &FitContext) -> Result<Vec<Verdict>> {
-        let columns: Vec<Centred> = features.par_iter().map(|feature| centred(&feature.values, self.method)).collect();
-        let told = told(&columns, target, self.method);
-        let pairs = pairs_above(&columns, self.max, context)?;
+    fn judge(&self, features: &[Feature], question: &Question) -> Result<Judgement> {
+        let columns: Vec<Centred> =
+            features.par_iter().map(|feature| centred(feature.stored()?, self.method)).collect::<Result<_>>()?;
+        let told = told(&columns, question.target, self.method)?;
+        let pairs = pairs_above(&columns, self.max, &question.context)?;
         let pinned: Vec<bool> = features.iter().map(|feature| feature.pinned).collect();
         let rivals = weed(&told, &pinned, &pairs);
         let verdict = |at: usize| {
@@ -39,57 +40,62 @@ impl Judge for Correlation {
                 || format!("no better column correlates above {}", self.max),
                 |(rival, r)| because(&features[rival], r, told[rival], told[at]),
             );
-            Verdict { score: told[at], kept: rivals[at].is_none(), reason }
+            Verdict { kept: rivals[at].is_none(), ..Verdict::scored(told[at], reason) }
         };
-        Ok((0..features.len()).map(verdict).collect())
+        Ok((0..features.len()).map(verdict).collect::<Vec<_>>().into())
     }
 }
 
-pub(crate) fn centred(values: &[f64], method: CorrelationMethod) -> Centred<'_> {
+pub(crate) fn centred(values: Stored, method: CorrelationMethod) -> Result<Centred> {
     match method {
-        CorrelationMethod::Pearson => Centred::new(Cow::Borrowed(values)),
-        CorrelationMethod::Spearman => Centred::new(Cow::Owned(mean_ranks(values))),
+        CorrelationMethod::Pearson => Ok(Centred::new(values)),
+        CorrelationMethod::Spearman => Ok(Centred::new(Stored::F64(Cow::Owned(mean_ranks(&values.numbers()))))),
     }
 }
 
 /// How much each column tells of the target, from 0 to 1.
-fn told(columns: &[Centred], target: &Target, method: CorrelationMethod) -> Vec<f64> {
-    match target {
+fn told(columns: &[Centred], target: &Target, method: CorrelationMethod) -> Result<Vec<f64>> {
+    Ok(match target {
         Target::Values(values) => {
-            let target = centred(values, method);
+            let target = centred(Stored::F64(Cow::Borrowed(values)), method)?;
             columns.par_iter().map(|column| column.correlation(&target).abs()).collect()
         }
         Target::Classes { codes, n_classes } => {
             columns.par_iter().map(|column| column.eta(codes, *n_classes)).collect()
         }
-    }
+    })
 }
 
 /// A column, and what makes its mean 0 and its length 1, so that a product of two is their correlation.
 pub(crate) struct Centred<'a> {
-    values: Cow<'a, [f64]>,
+    values: Stored<'a>,
     mean: f64,
     /// 0 for a constant column.
     scale: f64,
 }
 
 impl<'a> Centred<'a> {
-    fn new(values: Cow<'a, [f64]>) -> Self {
-        let Moments { mean, scatter } = Moments::of(&values);
-        let varies = values.iter().any(|value| *value != values[0]) && scatter > 0.0 && scatter.is_finite();
+    fn new(values: Stored<'a>) -> Self {
+        let numbers = values.numbers();
+        let Moments { mean, scatter } = Moments::of(&numbers);
+        let varies = numbers.iter().any(|value| *value != numbers[0]) && scatter > 0.0 && scatter.is_finite();
+        drop(numbers);
         Self { values, mean, scale: if varies { scatter.sqrt().recip() } else { 0.0 } }
     }
 
     fn correlation(&self, other: &Self) -> f64 {
-        let of =
-            |column: &Self| column.values.iter().map(|value| (value - column.mean) * column.scale).collect::<Vec<_>>();
+        let of = |column: &Self| {
+            let mut values = Vec::with_capacity(column.values.len());
+            column.values.append(0..column.values.len(), |value| (value - column.mean) * column.scale, &mut values);
+            values
+        };
         dot(&of(self), &of(other)).clamp(-1.0, 1.0)
     }
 
     /// The correlation ratio: the root of the share of the scatter that lies between classes.
     fn eta(&self, codes: &[u32], n_classes: usize) -> f64 {
         let mut classes = vec![(0.0, 0.0); n_classes];
-        for (value, &code) in self.values.iter().zip(codes) {
+        for (value, &code) in self.values.numbers().iter().zip(codes) {
             let (sum, count) = &mut classes[code as usize];
             *sum += (value - self.mean) * self.scale;
             *count += 1.0;
@@ -154,7 +160,7 @@ fn fill<'b>(block: &'b mut Vec<f64>, columns: &[Centred], start: usize) -> MatRe
     block.clear();
     let end = columns[0].values.len().min(start + BLOCK);
     for column in columns {
-        block.extend(column.values[start..end].iter().map(|value| (value - column.mean) * column.scale));
+        column.values.append(start..end, |value| (value - column.mean) * column.scale, block);
     }
     MatRef::from_column_major_slice(block, end - start, columns.len())
 }

@@ -1,7 +1,9 @@
 //! What a method is to the stage.
 
-use retune_stage::{FitContext, Result, Target};
+use retune_spec::feature_selection::Choice;
+use retune_stage::{FitContext, Result, Target, Task, Ties};
 
+use crate::choose::Grouped;
 use crate::features::Feature;
 
 /// A method of feature selection.
@@ -9,19 +11,71 @@ pub(crate) trait Judge {
     /// What its scores are called in a sentence.
     fn score_word(&self) -> &'static str;
 
+    /// Whether columns may have missing values.
+    fn takes_missing(&self) -> bool {
+        false
+    }
+
+    /// How scores choose among columns; `None` where the method decides on each column itself.
+    fn choice(&self) -> Option<Choice> {
+        None
+    }
+
     /// A verdict on each of the features (there is at least one), in their order. Those that `always_keep` pins are kept whatever it says of them.
-    fn judge(&self, features: &[Feature], target: &Target, context: &FitContext) -> Result<Vec<Verdict>>;
+    /// Where scores choose, `kept` is not looked at, and `reason` says only what the score is.
+    fn judge(&self, features: &[Feature], question: &Question) -> Result<Judgement>;
+}
+
+/// What a method says.
+pub(crate) struct Judgement {
+    /// Of each column, in their order.
+    pub(crate) verdicts: Vec<Verdict>,
+    /// Of all of them, for the report.
+    pub(crate) note: Option<String>,
+}
+
+impl From<Vec<Verdict>> for Judgement {
+    fn from(verdicts: Vec<Verdict>) -> Self {
+        Self { verdicts, note: None }
+    }
+}
+
+/// What a method is told besides the columns.
+#[derive(Clone, Copy)]
+pub(crate) struct Question<'a> {
+    /// What columns are to tell of. It is not constant.
+    pub(crate) target: &'a Target,
+    pub(crate) task: &'a Task,
+    /// Groups and times, which whoever sets rows aside has to respect.
+    pub(crate) ties: &'a Ties,
+    /// Which of the columns belong together.
+    pub(crate) groups: &'a Grouped,
+    /// Seed, threads, and where to say how far it is.
+    pub(crate) context: FitContext<'a>,
 }
 
 /// What a method says of a column.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Verdict {
     /// The greater the better.
     pub(crate) score: f64,
+    /// How probable such a score is where the column tells nothing.
+    pub(crate) p_value: Option<f64>,
+    /// Where the score lies with 95 % probability.
+    pub(crate) interval: Option<[f64; 2]>,
+    /// In what share of samples the column was chosen.
+    pub(crate) frequency: Option<f64>,
     /// Whether the column stays.
     pub(crate) kept: bool,
     /// Why, in words.
     pub(crate) reason: String,
+}
+
+impl Verdict {
+    /// Of a method that only scores.
+    pub(crate) fn scored(score: f64, reason: String) -> Self {
+        Self { score, reason, ..Self::default() }
+    }
 }
 
 /// The places of scores in the order of their greatness, from 1; of equal ones the earlier comes first.

@@ -6,31 +6,50 @@
 //! `judge_of`. Sample weights are not looked at.
 
 mod account;
+mod boruta;
+mod chi2;
+mod choose;
 mod correlation;
+mod f_test;
 mod features;
+mod information_value;
 mod judge;
+mod kruskal_wallis;
+mod l1;
+mod linear_coefficients;
+mod missing_share;
 mod moments;
+mod mrmr;
 mod mutual_information;
 mod neighbors;
+mod permutation_importance;
+mod recursive_elimination;
+mod relief_f;
+mod sequential;
+mod shap_importance;
+mod stability;
+mod tree_importance;
 mod variance_threshold;
 
 #[cfg(test)]
 mod tests;
 
 use std::any::Any;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use retune_spec::Selector;
-use retune_spec::feature_selection::{FeatureSelection, Method};
+use retune_spec::feature_selection::{FeatureSelection, GroupBy, Groups, Keep, Method};
 use retune_stage::{
-    Fit, FitContext, Fitted, Kind, LoadDir, Result, Role, Rows, SaveDir, Schema, Stage, StageError, Table,
+    Fit, FitContext, Fitted, Kind, Level, LoadDir, Result, Role, Rows, SaveDir, Schema, Stage, StageError, Table, Task,
+    Ties,
 };
 use retune_table::{TargetPolicy, conform, listed, select};
 use serde::{Deserialize, Serialize};
 
 use crate::account::Account;
-use crate::features::{Feature, features, target};
-use crate::judge::{Judge, Verdict};
+use crate::choose::{Grouped, choose, hold_together};
+use crate::features::{Feature, features, refuse_unfit, target};
+use crate::judge::{Judge, Judgement, Question, Verdict};
 
 /// The version of what [`FittedFeatureSelection`] writes.
 const FORMAT_VERSION: u32 = 1;
@@ -84,18 +103,27 @@ impl Stage for FeatureSelectionStage {
         let mut account = Account::new(table.schema());
         let (banned, mut left) = self.split(table)?;
         account.never_keep(&banned);
+        let named = self.named_groups(table)?;
         let target = target(table)?;
+        let task = table.schema().task.clone().unwrap_or(Task::Regression);
+        let ties = Ties::of(table)?;
+        let mut checked = Checked::No;
         for (index, method) in self.0.steps.iter().enumerate() {
             context.progress.check_cancelled()?;
             context.progress.update("methods", index as u64, Some(self.0.steps.len() as u64));
             let place = format!("step {} ({})", index + 1, method.word());
             let judge = judge_of(method);
-            let mut verdicts =
-                judge.judge(&left, &target, &context.at(&place)).map_err(|error| error.within(&place))?;
+            checked = checked.up_to(table, &left, judge.takes_missing()).map_err(|error| error.within(&place))?;
+            let groups = Grouped::new(&left, |feature| named.as_ref()?.of(feature));
+            let question =
+                Question { target: &target, task: &task, ties: &ties, groups: &groups, context: context.at(&place) };
+            let Judgement { mut verdicts, note } =
+                decided(judge, method.word(), &left, &question).map_err(|error| error.within(&place))?;
             for (verdict, _) in verdicts.iter_mut().zip(&left).filter(|(_, feature)| feature.pinned) {
-                *verdict = Verdict { kept: true, reason: "listed under `always_keep`".to_owned(), ..*verdict };
+                verdict.kept = true;
+                verdict.reason = "listed under `always_keep`".to_owned();
             }
-            account.enter(method.word(), &left, &verdicts);
+            account.enter(index + 1, method.word(), &left, &verdicts, note);
             refuse_empty(judge, &left, &verdicts).map_err(|error| error.within(&place))?;
             let mut kept = verdicts.iter().map(|verdict| verdict.kept);
             left.retain(|_| kept.next().unwrap_or(false));
@@ -103,6 +131,58 @@ impl Stage for FeatureSelectionStage {
         let fitted = FittedFeatureSelection { schema: kept_schema(table.schema(), &left) };
         let train = fitted.choose(table)?;
         Ok(Fit { fitted: Box::new(fitted), train: Rows::Table(train), report: account.report()? })
+    }
+}
+
+/// What a method says of columns, with a decision on each.
+pub(crate) fn decided(judge: &dyn Judge, word: &str, features: &[Feature], question: &Question) -> Result<Judgement> {
+    let groups = question.groups;
+    let mut judgement = judge.judge(features, question)?;
+    match judge.choice() {
+        Some(choice) => {
+            if let Some(Keep::Count(count)) = choice.keep
+                && count > groups.len()
+            {
+                let text = format!("{word}: `keep` is {count}, but only {} are left; all are kept", groups.counted());
+                question.context.progress.message(Level::Warning, &text);
+            }
+            choose(&choice, features, groups, &mut judgement.verdicts);
+        }
+        None => hold_together(features, groups, &mut judgement.verdicts),
+    }
+    Ok(judgement)
+}
+
+/// How far the values of the columns are known to be numbers that methods can work on: looked at once, not for each method.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Checked {
+    No,
+    Infinite,
+    Missing,
+}
+
+impl Checked {
+    fn up_to(self, table: &Table, features: &[Feature], takes_missing: bool) -> Result<Self> {
+        let needed = if takes_missing { Self::Infinite } else { Self::Missing };
+        if self < needed {
+            refuse_unfit(table, features, needed == Self::Missing)?;
+        }
+        Ok(self.max(needed))
+    }
+}
+
+/// The groups that columns belong to by name.
+enum NamedGroups {
+    Source,
+    Named(HashMap<String, String>),
+}
+
+impl NamedGroups {
+    fn of(&self, feature: &Feature) -> Option<String> {
+        match self {
+            Self::Source => Some(feature.source.to_owned()),
+            Self::Named(groups) => groups.get(feature.name).cloned(),
+        }
     }
 }
 
@@ -115,6 +195,36 @@ impl FeatureSelectionStage {
         let banned = chosen(&self.0.never_keep)?;
         let features = features(table, &banned, &chosen(&self.0.always_keep)?)?;
         Ok((banned, features))
+    }
+
+    /// The group of each column that is in one. A group of no column and a column of two groups are errors.
+    fn named_groups(&self, table: &Table) -> Result<Option<NamedGroups>> {
+        let named = match &self.0.groups {
+            None => return Ok(None),
+            Some(Groups::By(GroupBy::Source)) => return Ok(Some(NamedGroups::Source)),
+            Some(Groups::Named(named)) => named,
+        };
+        let mut groups: HashMap<String, String> = HashMap::new();
+        for (group, selector) in named {
+            let columns = table
+                .select(selector)
+                .map_err(|error| StageError::from(error).within(format!("group `{group}` of `groups`")))?;
+            if columns.is_empty() {
+                return Err(StageError::data(format!(
+                    "no column belongs to the group `{group}`: `{selector}` chooses none"
+                ))
+                .help("correct the selector under `groups`, or leave the group out"));
+            }
+            for column in columns {
+                if let Some(other) = groups.insert(column.clone(), group.clone()) {
+                    return Err(StageError::data(format!(
+                        "column `{column}` belongs to two groups, `{other}` and `{group}`"
+                    ))
+                    .help("let each column be chosen by one group under `groups`"));
+                }
+            }
+        }
+        Ok(Some(NamedGroups::Named(groups)))
     }
 }
 
@@ -166,11 +276,27 @@ impl FittedFeatureSelection {
     }
 }
 
-fn judge_of(method: &Method) -> &dyn Judge {
+pub(crate) fn judge_of(method: &Method) -> &dyn Judge {
     match method {
+        Method::MissingShare(method) => method,
         Method::VarianceThreshold(method) => method,
         Method::Correlation(method) => method,
         Method::MutualInformation(method) => method,
+        Method::FTest(method) => method,
+        Method::Chi2(method) => method,
+        Method::KruskalWallis(method) => method,
+        Method::InformationValue(method) => method,
+        Method::ReliefF(method) => method,
+        Method::Mrmr(method) => method,
+        Method::L1(method) => method,
+        Method::LinearCoefficients(method) => method,
+        Method::TreeImportance(method) => method,
+        Method::ShapImportance(method) => method,
+        Method::PermutationImportance(method) => method,
+        Method::RecursiveElimination(method) => method,
+        Method::Sequential(method) => method,
+        Method::Boruta(method) => method,
+        Method::Stability(method) => method,
     }
 }
 

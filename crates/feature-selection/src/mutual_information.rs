@@ -1,17 +1,15 @@
 //! `mutual_information`: keeps the columns that tell most about the target.
 
-use std::collections::HashSet;
-
 use rand::SeedableRng;
 use rand::seq::index::sample;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 use rayon::prelude::*;
-use retune_spec::feature_selection::{Keep, MutualInformation};
-use retune_stage::{FitContext, Level, Result, Seed, Target};
+use retune_spec::feature_selection::{Choice, MutualInformation};
+use retune_stage::{Result, Seed, Target};
 
 use crate::features::Feature;
-use crate::judge::{Judge, Verdict, best_first, shown};
+use crate::judge::{Judge, Judgement, Question, Verdict, shown};
 use crate::moments::Moments;
 use crate::neighbors::{Digamma, Sorted, kraskov, ross};
 
@@ -33,7 +31,12 @@ impl Judge for MutualInformation {
         "mutual information"
     }
 
-    fn judge(&self, features: &[Feature], target: &Target, context: &FitContext) -> Result<Vec<Verdict>> {
+    fn choice(&self) -> Option<Choice> {
+        Some(MutualInformation::choice(self))
+    }
+
+    fn judge(&self, features: &[Feature], question: &Question) -> Result<Judgement> {
+        let Question { target, context, .. } = question;
         let rows = sampled(target.len(), self.max_rows, context.seed.derive("rows"));
         let told = match &rows {
             Some(rows) => Told::new(&target.take(rows), self.neighbors, context.seed),
@@ -42,20 +45,15 @@ impl Judge for MutualInformation {
         let score = |feature: &Feature| {
             context.progress.check_cancelled()?;
             let seed = context.seed.derive(feature.name);
+            let values = feature.numbers()?;
             Ok(match &rows {
-                Some(rows) => told.by(&rows.iter().map(|&row| feature.values[row]).collect::<Vec<_>>(), seed),
-                None => told.by(&feature.values, seed),
+                Some(rows) => told.by(&rows.iter().map(|&row| values[row]).collect::<Vec<_>>(), seed),
+                None => told.by(&values, seed),
             })
         };
         let scores: Vec<f64> = features.par_iter().map(score).collect::<Result<_>>()?;
-        if let Keep::Count(count) = self.keep
-            && count > features.len()
-        {
-            let left = features.len();
-            let text = format!("mutual_information: `keep` is {count}, but only {left} columns are left; all are kept");
-            context.progress.message(Level::Warning, &text);
-        }
-        Ok(verdicts(features, &scores, self.keep.count(features.len())))
+        let verdict = |score: f64| Verdict::scored(score, format!("tells {} nats of the target", shown(score)));
+        Ok(scores.into_iter().map(verdict).collect::<Vec<_>>().into())
     }
 }
 
@@ -66,20 +64,6 @@ fn sampled(n_rows: usize, max_rows: usize, seed: Seed) -> Option<Vec<usize>> {
         rows.sort_unstable();
         rows
     })
-}
-
-fn verdicts(features: &[Feature], scores: &[f64], keep: usize) -> Vec<Verdict> {
-    let mut order = best_first(scores);
-    order.sort_by_key(|&at| !features[at].pinned);
-    let kept: HashSet<usize> = order.into_iter().take(keep).collect();
-    let verdict = |(at, &score): (usize, &f64)| {
-        let kept = kept.contains(&at);
-        let which = if kept { "among" } else { "not among" };
-        let reason =
-            format!("tells {} nats of the target, {which} the {keep} that tell most of {}", shown(score), scores.len());
-        Verdict { score, kept, reason }
-    };
-    scores.iter().enumerate().map(verdict).collect()
 }
 
 /// What is to be told.

@@ -2,10 +2,10 @@
 
 use rayon::prelude::*;
 use retune_spec::feature_selection::VarianceThreshold;
-use retune_stage::{FitContext, Result, Target};
+use retune_stage::Result;
 
 use crate::features::Feature;
-use crate::judge::{Judge, Verdict, shown};
+use crate::judge::{Judge, Judgement, Question, Verdict, shown};
 use crate::moments::Moments;
 
 impl Judge for VarianceThreshold {
@@ -13,8 +13,19 @@ impl Judge for VarianceThreshold {
         "variance"
     }
 
-    fn judge(&self, features: &[Feature], _target: &Target, _context: &FitContext) -> Result<Vec<Verdict>> {
-        Ok(features.par_iter().map(|feature| verdict(&feature.values, self.threshold)).collect())
+    fn takes_missing(&self) -> bool {
+        true
+    }
+
+    fn judge(&self, features: &[Feature], _question: &Question) -> Result<Judgement> {
+        let judged = |feature: &Feature| {
+            let mut values = feature.numbers()?;
+            if values.iter().any(|value| value.is_nan()) {
+                values.to_mut().retain(|value| !value.is_nan());
+            }
+            Ok(verdict(&values, self.threshold))
+        };
+        Ok(features.par_iter().map(judged).collect::<Result<Vec<_>>>()?.into())
     }
 }
 
@@ -26,7 +37,7 @@ fn verdict(values: &[f64], threshold: f64) -> Verdict {
         (false, true) => "it is constant".to_owned(),
         (false, false) => format!("its variance {} is not above {threshold}", shown(score)),
     };
-    Verdict { score, kept, reason }
+    Verdict { kept, ..Verdict::scored(score, reason) }
 }
 
 /// The variance of the population; exactly 0 for a constant column, whose mean may be off by a rounding.

@@ -1,7 +1,7 @@
 //! Folds whose chain of stages has seen its own training rows only.
 
 use rayon::prelude::*;
-use retune_stage::{Design, FitContext, Level, Progress, Result, Rows, StageError, Task};
+use retune_stage::{Design, FitContext, Quiet, Result, Rows, StageError, Task};
 use retune_table::{Fold, folds};
 
 /// One fold: what a trial learns from, and what it is scored on.
@@ -10,17 +10,6 @@ pub struct PreparedFold {
     pub train: Design,
     /// Validation rows, taken through that chain.
     pub validation: Design,
-}
-
-/// Hands on the wish to stop, and nothing else: what single folds say would only confuse.
-pub struct Quiet<'a>(pub &'a dyn Progress);
-
-impl Progress for Quiet<'_> {
-    fn update(&self, _phase: &str, _done: u64, _total: Option<u64>) {}
-    fn message(&self, _level: Level, _text: &str) {}
-    fn cancelled(&self) -> bool {
-        self.0.cancelled()
-    }
 }
 
 /// Divides the raw training rows and fits the chain before the model once for each fold.

@@ -9,7 +9,7 @@ use retune_metrics::score;
 use retune_spec::estimators::GradientBoosting;
 use retune_spec::model_selection::{ModelSelection, Pruner, Sampler};
 use retune_spec::{Estimator, Metric};
-use retune_stage::{ErrorClass, FitContext, Level, Result, StageError, Task};
+use retune_stage::{ErrorClass, FitContext, Level, Quiet, Result, StageError, Task};
 use retune_store::{Flush, Journal};
 use serde_json::{Map, Value};
 
@@ -170,7 +170,7 @@ impl Search<'_> {
                         seed: self.context.seed.derive(&place),
                         threads: inner_threads,
                         device: self.context.device,
-                        progress: &crate::folds::Quiet(self.context.progress),
+                        progress: &Quiet(self.context.progress),
                     };
                     catch_unwind(AssertUnwindSafe(|| self.score_fold(estimator, fold, &options)))
                         .unwrap_or_else(|_| Err(StageError::failed("it panicked")))

@@ -11,6 +11,7 @@ use crate::date_format::DateFormat;
 use crate::diagnostic::{Diagnostic, one_of};
 use crate::estimators::Estimator;
 use crate::expression::Expression;
+use crate::feature_selection::{Choice, Method};
 use crate::fine_tuning::Goal;
 use crate::metric::Metric;
 use crate::model_selection::{Candidate, Space};
@@ -38,6 +39,11 @@ pub(crate) fn check(root: &Node) -> Vec<Diagnostic> {
 pub(crate) fn check_stage(uses: &str, with: &Node, task: Option<TaskKind>, diagnostics: &mut Vec<Diagnostic>) {
     match uses {
         "preprocessing" => check_preprocessing(with, diagnostics),
+        "feature-selection" => {
+            for node in with.get("steps").map(Node::items).unwrap_or_default() {
+                check_method(node, task, diagnostics);
+            }
+        }
         "model-selection" => check_model_selection(with, task, diagnostics),
         "fine-tuning" => check_fine_tuning(with, task, diagnostics),
         _ => {}
@@ -309,6 +315,54 @@ fn check_step(step: &Step, entry: &Entry, diagnostics: &mut Vec<Diagnostic>) {
         Step::TruncatedSvd(svd) => check_prefix(&svd.prefix, &mut wrong),
         // Nothing beyond what the schema checks.
         _ => {}
+    }
+}
+
+/// Mistakes of one feature selection method.
+fn check_method(node: &Node, task: Option<TaskKind>, diagnostics: &mut Vec<Diagnostic>) {
+    let (Some(entry), Some(method)) = (node.entries().first(), typed::<Method>(node)) else {
+        return;
+    };
+    let (node, word) = (&entry.node, method.word());
+    check_metric(node.get("metric"), task, diagnostics);
+    let mut wrong = |key: &str, message: String, help: &str| {
+        let at = place(node, key).unwrap_or(entry.key_span.clone());
+        let value = node.get(key).unwrap_or(node);
+        diagnostics.push(with_origin(Diagnostic::error(message).at(at).with_help(help), value));
+    };
+    let choice = match &method {
+        Method::MutualInformation(method) => Some(method.choice()),
+        Method::ReliefF(method) => Some(method.choice()),
+        Method::LinearCoefficients(method) => Some(method.choice()),
+        Method::TreeImportance(method) => Some(method.choice()),
+        Method::ShapImportance(method) => Some(method.choice()),
+        _ => None,
+    };
+    if choice == Some(Choice::default()) {
+        let help = "add `keep: 20`, `keep: 40 %`, or `min_score`";
+        wrong("keep", format!("`{word}` does not say how many columns stay"), help);
+    }
+    match &method {
+        Method::RecursiveElimination(method) if method.step >= 1.0 && method.step.fract() != 0.0 => {
+            let message = format!("`step` must be a whole number or below 1, found {}", method.step);
+            wrong("step", message, "1 or more is a number of columns; a number below 1 is a share of them");
+        }
+        Method::L1(method) if method.keep.is_some() && method.alpha.is_some() => {
+            wrong("alpha", "`keep` and `alpha` both say how strong the penalty is".to_owned(), "remove one of them");
+        }
+        Method::Stability(method) if matches!(*method.method, Method::Stability(_)) => {
+            wrong("method", "`stability` cannot repeat itself".to_owned(), "name another method");
+        }
+        Method::Chi2(_) | Method::KruskalWallis(_) | Method::InformationValue(_)
+            if task == Some(TaskKind::Regression) =>
+        {
+            let help = "use `f_test` or `mutual_information`";
+            wrong("", format!("`{word}` compares labels, and the task is regression"), help);
+        }
+        _ => {}
+    }
+    if let Some(inner) = node.get("method").filter(|_| matches!(method, Method::Stability(_))) {
+        check_method(inner, task, diagnostics);
     }
 }
 

@@ -128,9 +128,8 @@ impl StageKind {
     /// Counts the changes of what a kind computes from the same parameters; part of the cache key.
     pub fn semantic_version(&self) -> u32 {
         match self {
-            Self::FeatureSelection(_) => 1,
             // 2: groups and times are respected wherever rows are set aside, halved or cross-fitted.
-            Self::Preprocessing(_) | Self::ModelSelection(_) | Self::FineTuning(_) => 2,
+            Self::Preprocessing(_) | Self::FeatureSelection(_) | Self::ModelSelection(_) | Self::FineTuning(_) => 2,
         }
     }
 

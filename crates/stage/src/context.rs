@@ -34,6 +34,17 @@ impl Progress for Silent {
     }
 }
 
+/// Passes on only the wish to stop: for work of which many pieces are done beside each other.
+pub struct Quiet<'a>(pub &'a dyn Progress);
+
+impl Progress for Quiet<'_> {
+    fn update(&self, _phase: &str, _done: u64, _total: Option<u64>) {}
+    fn message(&self, _level: Level, _text: &str) {}
+    fn cancelled(&self) -> bool {
+        self.0.cancelled()
+    }
+}
+
 /// What a stage is told besides its training rows.
 #[derive(Clone, Copy)]
 pub struct FitContext<'a> {

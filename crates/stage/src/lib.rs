@@ -13,7 +13,7 @@ use std::any::Any;
 
 pub use artifact::{LoadDir, SaveDir};
 pub use chain::{FittedChain, Upstream};
-pub use context::{FitContext, Progress, Silent};
+pub use context::{FitContext, Progress, Quiet, Silent};
 pub use error::StageError;
 pub use pieces::{ChainedPieces, SourcePieces, StoredPieces};
 pub use report::{Learned, RowChange, StageReport};

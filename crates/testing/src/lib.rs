@@ -42,7 +42,7 @@ values!(
 );
 
 /// A table of features; the builder's methods give other roles and kinds.
-pub fn table<const N: usize>(columns: [(&str, Values); N]) -> TableBuilder {
+pub fn table<'a>(columns: impl IntoIterator<Item = (&'a str, Values)>) -> TableBuilder {
     TableBuilder::new(columns.into_iter().map(|(name, values)| (name.to_owned(), values)).collect())
 }
 

@@ -3,13 +3,15 @@
 use std::borrow::Cow;
 
 use retune_spec::feature_selection::{Correlation, CorrelationMethod, MutualInformation, VarianceThreshold};
-use retune_stage::{FitContext, Target};
+use retune_stage::{FitContext, Table, Target};
+use retune_testing::table;
 use serde_json::{Value, from_value, json};
 
 use crate::correlation::{centred, pairs_above};
-use crate::features::Feature;
+use crate::features::Stored;
 use crate::judge::{Judge, Verdict};
 use crate::neighbors::{Digamma, Sorted, kraskov, ross};
+use crate::tests::judged;
 
 struct Reference {
     all: Value,
@@ -26,10 +28,19 @@ impl Reference {
         Self { all, names, columns }
     }
 
-    fn features(&self) -> Vec<Feature<'_>> {
-        let feature = |(at, values): (usize, &'_ Vec<f64>)| (at, values.clone());
-        let columns = self.columns.iter().enumerate().map(feature).zip(&self.names);
-        columns.map(|((at, values), name)| Feature { name, at, values: Cow::Owned(values), pinned: false }).collect()
+    fn table(&self, target: &Target) -> Table {
+        let columns = self.names.iter().zip(&self.columns);
+        let mut columns: Vec<(&str, _)> =
+            columns.map(|(name, values)| (name.as_str(), values.clone().into())).collect();
+        columns.push(match target {
+            Target::Classes { codes, .. } => {
+                // Labels are numbered in their order.
+                let labels: Vec<String> = codes.iter().map(|code| format!("label {code}")).collect();
+                ("y", labels.iter().map(String::as_str).collect::<Vec<_>>().into())
+            }
+            Target::Values(values) => ("y", values.clone().into()),
+        });
+        table(columns).target("y").build()
     }
 
     fn classes(&self, key: &str) -> (Vec<u32>, usize) {
@@ -44,7 +55,7 @@ impl Reference {
     }
 
     fn verdicts(&self, judge: &dyn Judge, target: &Target) -> Vec<Verdict> {
-        judge.judge(&self.features(), target, &FitContext::plain(7)).unwrap()
+        judged(judge, &self.table(target)).unwrap().verdicts
     }
 
     /// Each column's score against the expected one.
@@ -82,7 +93,8 @@ fn variances() {
 fn correlations() {
     let reference = Reference::read();
     for (method, key) in [(CorrelationMethod::Pearson, "pearson"), (CorrelationMethod::Spearman, "spearman")] {
-        let columns: Vec<_> = reference.columns.iter().map(|values| centred(values, method)).collect();
+        let stored = |values: &'_ Vec<f64>| Stored::F64(Cow::Owned(values.clone()));
+        let columns: Vec<_> = reference.columns.iter().map(|values| centred(stored(values), method).unwrap()).collect();
         let pairs = pairs_above(&columns, -1.0, &FitContext::plain(7)).unwrap();
         assert_eq!(pairs.len(), columns.len() * (columns.len() - 1) / 2);
         for (a, b, r) in pairs {

@@ -86,12 +86,28 @@ fn planted_columns_are_found_and_every_column_is_accounted_for() {
     let noise = account(&fit, "noise5");
     assert_eq!((&noise["method"], &noise["source"]), (&json!("mutual_information"), &json!("noise5")));
     assert!(
-        noise["reason"].as_str().unwrap().ends_with("nats of the target, not among the 3 that tell most of 15"),
+        noise["reason"].as_str().unwrap().ends_with("nats of the target, not among the 3 best of 15 columns"),
         "{noise}"
     );
     let (name, frame) = &fit.report.tables[0];
-    assert_eq!((name.as_str(), frame.height()), ("features", 17));
-    assert_eq!(frame.get_column_names(), ["column", "source", "method", "score", "rank", "kept", "reason"]);
+    // What each of the methods said of the columns that it was given.
+    assert_eq!((name.as_str(), frame.height()), ("features", 17 + 16 + 15));
+    let expected = [
+        "column",
+        "source",
+        "step",
+        "method",
+        "score",
+        "rank",
+        "p_value",
+        "low",
+        "high",
+        "frequency",
+        "decision",
+        "reason",
+        "kept",
+    ];
+    assert_eq!(frame.get_column_names(), expected);
 }
 
 #[test]
@@ -216,14 +232,14 @@ fn rows_that_do_not_fit_are_refused() {
         |stage: &FeatureSelectionStage, table: &Table, expected: &str| assert_eq!(refusal(stage, table), expected);
     let variance = step(json!({ "variance_threshold": {} }));
     check(
-        &variance,
+        &step(json!({ "correlation": {} })),
         &two([Some(1.0), None, Some(2.0), None], [1.0, 2.0, 3.0, 4.0]),
-        "column `x` has a missing value in row 2; add the step `impute` to a preprocessing stage before",
+        "step 1 (correlation): column `x` has a missing value in row 2; add the step `impute` to a preprocessing stage before",
     );
     check(
         &variance,
         &two(some([1.0, 2.0, f64::INFINITY, 3.0]), [1.0, 2.0, 3.0, 4.0]),
-        "column `x` is infinite in row 3; add the step `clip_outliers` to a preprocessing stage before",
+        "step 1 (variance_threshold): column `x` is infinite in row 3; add the step `clip_outliers` to a preprocessing stage before",
     );
     check(
         &variance,

@@ -1,0 +1,17 @@
+//! `boruta`.
+
+use retune_spec::feature_selection::Boruta;
+use retune_stage::{Result, StageError};
+
+use crate::features::Feature;
+use crate::judge::{Judge, Judgement, Question};
+
+impl Judge for Boruta {
+    fn score_word(&self) -> &'static str {
+        "score"
+    }
+
+    fn judge(&self, _features: &[Feature], _question: &Question) -> Result<Judgement> {
+        Err(StageError::failed("not built yet"))
+    }
+}
