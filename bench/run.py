@@ -44,7 +44,7 @@ class Place:
 
 
 def main():
-    areas = sorted(path.stem for path in (BENCH / "areas").glob("*.py"))
+    areas = sorted(path.stem.replace("_", "-") for path in (BENCH / "areas").glob("*.py"))
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0], epilog=f"areas: {', '.join(areas)}")
     arguments.add_argument("areas", nargs="*", metavar="AREA", help="by default all")
     arguments.add_argument("--repeats", type=int, help="in place of each case's own number; docs/benchmarks.md is then left as it is")
@@ -92,7 +92,7 @@ def without_our_libraries():
 
 def run_area(area, place, repeats):
     """Measures an area; returns whether all went well."""
-    module = importlib.import_module(f"areas.{area}")
+    module = importlib.import_module(f"areas.{area.replace('-', '_')}")
     sections, failed = [], False
     try:
         for case in module.cases(place):

@@ -469,10 +469,10 @@ fn graph_show_and_schema_say_what_is_there() {
             "tuned on 30 test rows",
         ],
     );
-    let part = place.ok(&["show", LATEST, "--part", "leaderboard"]);
+    let part = place.ok(&["show", "leaderboard", LATEST]);
     assert_has(&part, &["model: leaderboard", "logistic_regression", "gradient_boosting"]);
     assert!(!part.contains("test rows"), "{part}");
-    let metrics: Value = serde_json::from_str(&place.ok(&["show", "people", "--part", "metrics", "--json"])).unwrap();
+    let metrics: Value = serde_json::from_str(&place.ok(&["show", "metrics", "people", "--json"])).unwrap();
     assert_eq!(metrics, place.json("runs/people/latest/metrics.json"));
     assert_has(&place.fails(4, &["show", "nobody"]), &["error: no run at nobody"]);
     let schema: Value = serde_json::from_str(&place.ok(&["schema"])).unwrap();
@@ -820,4 +820,34 @@ fn mistakes_of_a_stage_file_are_shown_in_that_file() {
     let fit = [&fit[..7], &["--target", "lieks", "--output", "fitted"]].concat();
     let failed = place.fails(3, &fit);
     assert_has(&failed, &["error: no column `lieks` in people.csv\n |\n = help: did you mean `likes`?"]);
+}
+
+#[test]
+fn importance_tells_what_a_model_depends_on() {
+    let path = FINISHED.path(LATEST).display().to_string();
+    let place = Workplace::with("");
+    let importance = |more: &[&str]| {
+        let command = ["importance", path.as_str(), "--input", "people.csv", "--json"];
+        place.ok(&[&command[..], more].concat())
+    };
+    let told: Value = serde_json::from_str(&importance(&["--output", "importance.csv"])).unwrap();
+    let features = told["features"].as_array().unwrap();
+    let names: Vec<&str> = features.iter().map(|feature| feature["name"].as_str().unwrap()).collect();
+    assert!(!names.contains(&"likes") && !names.contains(&"id"), "{names:?}");
+    // Best first, each within its interval, and the file says the same.
+    let of = |feature: &Value, key: &str| feature[key].as_f64().unwrap();
+    assert!(features.windows(2).all(|pair| of(&pair[0], "importance") >= of(&pair[1], "importance")));
+    assert!(features.iter().all(|f| of(f, "low") <= of(f, "importance") && of(f, "importance") <= of(f, "high")));
+    assert!(of(&features[0], "low") > 0.0, "{told:#}");
+    let file = place.text("importance.csv");
+    assert!(file.starts_with("name,columns,importance,low,high,reason\n") && file.lines().count() == names.len() + 1);
+    // The same again, whatever else; groups are shuffled together.
+    assert_eq!(importance(&[]), importance(&[]));
+    let grouped = importance(&["--group", &format!("two={},{}", names[0], names[1])]);
+    let grouped: Value = serde_json::from_str(&grouped).unwrap();
+    assert_eq!(grouped["features"].as_array().unwrap().len(), names.len() - 1);
+    let refused =
+        |more: &[&str]| place.fails(4, &[&["importance", path.as_str(), "--input", "people.csv"][..], more].concat());
+    assert_has(&refused(&["--metric", "rmse"]), &["rmse does not score what this model predicts"]);
+    assert_has(&refused(&["--group", "none=zzz*"]), &["group `none`", "matches no feature column"]);
 }

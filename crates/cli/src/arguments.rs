@@ -37,6 +37,8 @@ pub enum Command {
     Predict(Predict),
     /// Score a model on rows that have the target.
     Evaluate(Evaluate),
+    /// Show how much a model depends on each column of its input.
+    Importance(Importance),
     /// Show what a run left.
     Show(Show),
     /// Print the JSON Schema of pipelines, or the reference of the language.
@@ -259,14 +261,44 @@ pub struct Evaluate {
     pub json: bool,
 }
 
+/// `retune importance`.
+#[derive(Args, Debug)]
+pub struct Importance {
+    /// A bundle (`model/`), or the run that it lies in.
+    pub model: PathBuf,
+    /// The rows, with their target; best such that the model was not trained on.
+    #[arg(long, value_name = "DATA", required = true, num_args = 1..)]
+    pub input: Vec<PathBuf>,
+    /// What is scored: `f1_macro`, `rmse` ... By default `accuracy` or `r2`.
+    #[arg(long, value_parser = metric)]
+    pub metric: Option<retune_spec::Metric>,
+    /// Shuffles of each column or group.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(2..=1000))]
+    pub repeats: u32,
+    /// At most so many rows are looked at, drawn at random.
+    #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(2..))]
+    pub max_rows: u32,
+    /// Columns that are shuffled together, such as `address=city,zip,street_*`.
+    #[arg(long = "group", value_name = "NAME=COLUMNS", value_parser = name_and_value)]
+    pub groups: Vec<(String, String)>,
+    /// What rows are drawn and shuffled by.
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Write the result to a file, too (CSV, Parquet or Arrow).
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// `retune show`.
 #[derive(Args, Debug)]
 pub struct Show {
-    /// A run's folder, or a pipeline's name for its newest run, whatever came of it.
-    pub run: PathBuf,
-    /// Which part.
-    #[arg(long, value_enum, default_value_t = Part::All)]
-    pub part: Part,
+    /// A run's folder, or a pipeline's name for its newest run, whatever came of it; before it, which part: `stages`, `steps`, `features`, `leaderboard`,
+    /// `metrics` or `all`.
+    #[arg(value_name = "[PART] RUN", required = true, num_args = 1..=2)]
+    pub what: Vec<PathBuf>,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
@@ -295,6 +327,14 @@ pub struct Schema {
     /// Print the reference of the language (Markdown) instead.
     #[arg(long)]
     pub reference: bool,
+}
+
+fn metric(text: &str) -> Result<retune_spec::Metric, String> {
+    let found = retune_spec::Metric::ALL.into_iter().find(|metric| metric.word() == text);
+    found.ok_or_else(|| {
+        let words: Vec<&str> = retune_spec::Metric::ALL.into_iter().map(retune_spec::Metric::word).collect();
+        format!("use one of {}", words.join(", "))
+    })
 }
 
 fn name_and_value(text: &str) -> Result<(String, String), String> {

@@ -28,6 +28,7 @@ fn main() -> ExitCode {
         Command::Stage(stage) => commands::stage::stage(stage),
         Command::Predict(predict) => commands::predict::predict(&predict),
         Command::Evaluate(evaluate) => commands::predict::evaluate(&evaluate),
+        Command::Importance(importance) => commands::predict::importance(&importance),
         Command::Show(show) => commands::show::show(&show),
         Command::Schema(schema) => commands::schema::schema(&schema),
     };

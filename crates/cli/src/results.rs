@@ -57,6 +57,25 @@ pub fn print_scores(result: &Value) {
     output::print(&output::table(&header, rows.collect(), 1));
 }
 
+/// Prints what a model's score loses by each column.
+pub fn print_importance(result: &Value) {
+    let number = |value: &Value, key: &str| value.get(key).and_then(Value::as_f64).unwrap_or_default();
+    let text = |value: &Value, key: &str| value.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    output::line(&format!(
+        "{STRONG}{} {}{STRONG:#} {QUIET}on {} rows; what it loses where a column is shuffled, the mean of {} shuffles with 95 % intervals{QUIET:#}",
+        text(result, "metric"),
+        digits(number(result, "score")),
+        number(result, "n_rows"),
+        number(result, "repeats"),
+    ));
+    let features = result.get("features").and_then(Value::as_array).into_iter().flatten();
+    let rows = features.map(|feature| {
+        let [value, low, high] = ["importance", "low", "high"].map(|key| plus(number(feature, key)));
+        vec![text(feature, "name"), text(feature, "reason"), format!("{value} [{low}, {high}]")]
+    });
+    output::print(&output::table(&["column", "in words", "loss"], rows.collect(), 2));
+}
+
 fn interval(score: Option<&Value>, signed: bool) -> String {
     let number = |key: &str| score.and_then(|score| score.get(key)).and_then(Value::as_f64);
     match (number("value"), number("low"), number("high")) {

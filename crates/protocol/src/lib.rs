@@ -9,7 +9,7 @@ mod device;
 use std::path::PathBuf;
 
 use indexmap::IndexMap;
-use retune_spec::{Data, StageKind};
+use retune_spec::{Data, Metric, Selector, StageKind};
 use retune_store::Digest;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -57,6 +57,8 @@ pub enum Job {
     Apply(ApplyJob),
     /// Score a bundle on files that have the target.
     Score(ScoreJob),
+    /// Shuffle a bundle's input columns and see what its score loses.
+    Importance(ImportanceJob),
     /// Look at a file's columns, for `init`.
     Profile(ProfileJob),
 }
@@ -122,6 +124,27 @@ pub struct ScoreJob {
     pub artifact: PathBuf,
     /// Files to read; their format is told from their ending.
     pub input: Vec<PathBuf>,
+}
+
+/// See [`Job::Importance`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ImportanceJob {
+    /// A bundle.
+    pub artifact: PathBuf,
+    /// Files to read; their format is told from their ending.
+    pub input: Vec<PathBuf>,
+    /// What is scored; accuracy or R2 where nothing is said.
+    pub metric: Option<Metric>,
+    /// Shuffles of each column or group.
+    pub repeats: usize,
+    /// At most so many rows are looked at.
+    pub max_rows: usize,
+    /// Columns that are shuffled together, by name.
+    pub groups: IndexMap<String, Selector>,
+    /// What is drawn by.
+    pub seed: u64,
+    /// A file for the result; its format is told from its ending.
+    pub output: Option<PathBuf>,
 }
 
 /// See [`Job::Profile`].

@@ -219,6 +219,27 @@ fn stages_by_themselves() {
         ("folds: 1\ncandidates: [ridge: {}]", "model-selection", "`folds` must be from 2 to 1000, found 1"),
         ("columns: \"${{ params.x }}\"", "impute", "a stage file has no `params`; write the value"),
         (
+            "neighbors: 3",
+            "mutual_information",
+            "`mutual_information` does not say how many columns stay (add `keep: 20`, `keep: 40 %`, or `min_score`)",
+        ),
+        (
+            "step: 1.5",
+            "recursive_elimination",
+            "`step` must be a whole number or below 1, found 1.5 (1 or more is a number of columns; a number below 1 is a share of them)",
+        ),
+        ("keep: 3\nalpha: 0.1", "l1", "`keep` and `alpha` both say how strong the penalty is (remove one of them)"),
+        (
+            "method: { stability: { method: { f_test: {} } } }",
+            "stability",
+            "`stability` cannot repeat itself (name another method)",
+        ),
+        (
+            "method: { relief_f: {} }",
+            "stability",
+            "`relief_f` does not say how many columns stay (add `keep: 20`, `keep: 40 %`, or `min_score`)",
+        ),
+        (
             "components: 2.5",
             "pca",
             "`components` must be a whole number or below 1, found 2.5 (1 or more is a number of components; a number below 1 is the share of variance to keep)",

@@ -4,6 +4,7 @@
 mod apply;
 mod evaluate;
 mod fit;
+mod importance;
 mod objects;
 mod profile;
 mod progress;

@@ -16,7 +16,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::objects::Objects;
 use crate::progress::{Events, JobProgress};
-use crate::{apply, evaluate, fit, profile, read};
+use crate::{apply, evaluate, fit, importance, profile, read};
 
 /// What a job gives: published objects by name, and a small result.
 pub type Output = (indexmap::IndexMap<String, retune_store::Digest>, serde_json::Value);
@@ -110,6 +110,7 @@ fn execute(request: &Request, objects: &mut Objects, progress: &JobProgress) -> 
         Job::Evaluate(job) => evaluate::evaluate(job, &store()?, objects, progress),
         Job::Apply(job) => apply::apply(job, progress),
         Job::Score(job) => evaluate::score_files(job, progress),
+        Job::Importance(job) => importance::importance(job, progress),
         Job::Profile(job) => profile::profile(job),
     }
 }

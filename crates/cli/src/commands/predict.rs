@@ -3,14 +3,16 @@
 use std::path::{Path, PathBuf};
 
 use retune_pipeline::{Error, Project, run_job};
-use retune_protocol::{ApplyJob, Device, EventKind, Failure, Job, Level, Request, ScoreJob, VERSION};
+use retune_protocol::{ApplyJob, Device, EventKind, Failure, ImportanceJob, Job, Level, Request, ScoreJob, VERSION};
+use retune_spec::Selector;
+use retune_spec::columns::OneOrMany;
 use serde_json::Value;
 
 use crate::Outcome;
-use crate::arguments::{Evaluate, Predict};
+use crate::arguments::{Evaluate, Importance, Predict};
 use crate::exit::Exit;
 use crate::output::{self, WARNING};
-use crate::results::print_scores;
+use crate::results::{print_importance, print_scores};
 
 /// Writes predictions for rows.
 pub fn predict(arguments: &Predict) -> Outcome {
@@ -34,6 +36,31 @@ pub fn evaluate(arguments: &Evaluate) -> Outcome {
         output::print(&format!("{scores:#}\n"));
     } else {
         print_scores(&scores);
+    }
+    Ok(Exit::Done)
+}
+
+/// Shows what a bundle's score loses when columns of its input are shuffled.
+pub fn importance(arguments: &Importance) -> Outcome {
+    let selector = |text: &str| {
+        let words = text.split(',').map(|word| word.trim().to_owned()).collect();
+        Selector::Words(OneOrMany::Many(words))
+    };
+    let job = ImportanceJob {
+        artifact: bundle_of(&arguments.model)?,
+        input: absolute(&arguments.input)?,
+        metric: arguments.metric,
+        repeats: arguments.repeats as usize,
+        max_rows: arguments.max_rows as usize,
+        groups: arguments.groups.iter().map(|(name, columns)| (name.clone(), selector(columns))).collect(),
+        seed: arguments.seed,
+        output: arguments.output.as_deref().map(absolute_one).transpose()?,
+    };
+    let result = host(Job::Importance(job))?;
+    if arguments.json {
+        output::print(&format!("{result:#}\n"));
+    } else {
+        print_importance(&result);
     }
     Ok(Exit::Done)
 }

@@ -6,6 +6,8 @@ use retune_pipeline::{Error, Project, RunSummary, newest_run};
 use retune_protocol::Failure;
 use serde_json::Value;
 
+use clap::ValueEnum;
+
 use crate::Outcome;
 use crate::arguments::{Part, Show};
 use crate::exit::Exit;
@@ -15,17 +17,22 @@ use crate::results::{digits, print_metrics};
 
 /// Shows what a run left.
 pub fn show(arguments: &Show) -> Outcome {
-    let folder = folder_of(&arguments.run)?;
+    let (part, run) = match arguments.what.as_slice() {
+        [part, run] => (part_of(part)?, run),
+        [run] => (Part::All, run),
+        _ => return Err(Failure::data("one run can be shown at a time").into()),
+    };
+    let folder = folder_of(run)?;
     let run: RunSummary = read_json(&folder.join("run.json"))?;
     if arguments.json {
-        let value = match arguments.part {
+        let value = match part {
             Part::Metrics => run.metrics,
             _ => serde_json::to_value(&run).map_err(|error| Failure::failed(error.to_string()))?,
         };
         output::print(&format!("{value:#}\n"));
         return Ok(Exit::Done);
     }
-    let wants = |part: Part| arguments.part == Part::All || arguments.part == part;
+    let wants = |wanted: Part| part == Part::All || part == wanted;
     if wants(Part::Stages) {
         print_stages(&run);
     }
@@ -49,6 +56,20 @@ pub fn show(arguments: &Show) -> Outcome {
         print_metrics(&run.metrics);
     }
     Ok(Exit::Done)
+}
+
+fn part_of(word: &Path) -> Result<Part, Failure> {
+    let word = word.display().to_string();
+    Part::from_str(&word, true).map_err(|_| {
+        let words: Vec<String> = Part::value_variants()
+            .iter()
+            .filter_map(|part| Some(part.to_possible_value()?.get_name().to_owned()))
+            .collect();
+        let meant = retune_spec::did_you_mean(&word, words.iter().map(String::as_str));
+        let help =
+            meant.map_or_else(|| format!("use one of {}", words.join(", ")), |word| format!("did you mean `{word}`?"));
+        Failure::data(format!("a run has no part `{word}`")).help(help)
+    })
 }
 
 /// A run's folder: the path itself, or the newest run of a pipeline of that name, whatever came of it.
@@ -101,13 +122,18 @@ fn print_steps(stage: &str, report: &Value) {
     }
 }
 
-/// Prints a list of records as a table; the keys of the first are the columns.
+/// Prints a list of records as a table; the keys of all are the columns.
 fn print_records(stage: &str, what: &str, records: Option<&Value>) {
     let Some(records) = records.and_then(Value::as_array) else { return };
-    let Some(keys) = records.first().and_then(Value::as_object).map(|first| first.keys().cloned().collect::<Vec<_>>())
-    else {
+    let mut keys: Vec<String> = Vec::new();
+    for key in records.iter().filter_map(Value::as_object).flat_map(|record| record.keys()) {
+        if !keys.contains(key) {
+            keys.push(key.clone());
+        }
+    }
+    if keys.is_empty() {
         return;
-    };
+    }
     output::line(&format!("{STRONG}{stage}{STRONG:#}: {what}"));
     let rows =
         records.iter().map(|record| keys.iter().map(|key| record.get(key).map_or_else(String::new, cell)).collect());

@@ -399,3 +399,98 @@ fn tensors_are_refused_with_the_way_out() {
     let error = steps(json!([{ "correlation": {} }])).fit(tensors, &FitContext::plain(7)).err().unwrap();
     assert_eq!(error.help.unwrap(), "put `to_tensor` in a preprocessing stage after feature selection");
 }
+
+/// Two columns made from one, of which only one tells of the target, and one by itself that tells a little.
+fn grouped(n: usize) -> Table {
+    let base = classification(n, 1, 2, 1);
+    let x = base.numeric("x0").unwrap();
+    let weak: Vec<f64> = x.iter().zip(noise(n, 4)).map(|(x, noise)| x + 1.5 * noise).collect();
+    let of = |name: &str, source: Option<&str>| Field {
+        source: source.map(str::to_owned),
+        ..Field::feature(name, Kind::Numeric)
+    };
+    let columns = [
+        (of("city_oslo", Some("city")), x),
+        (of("city_rome", Some("city")), noise(n, 3)),
+        (of("weak", None), weak),
+        (of("nothing", None), noise(n, 5)),
+    ];
+    let columns = columns.into_iter().map(|(field, values)| {
+        let column = Series::new(field.name.as_str().into(), values).into_column();
+        (field, column)
+    });
+    base.replace(&["x0".to_owned()], columns.collect()).unwrap()
+}
+
+#[test]
+fn groups_are_kept_and_dropped_together() {
+    let table = grouped(400);
+    let by = |groups: Value, steps: Value| kept(&stage(json!({ "steps": steps, "groups": groups })), &table);
+    let information = |keep: usize| json!([{ "mutual_information": { "keep": keep } }]);
+    assert_eq!(kept(&steps(information(1)), &table), ["city_oslo"]);
+    // `keep` counts groups, and a group is as good as its best column.
+    assert_eq!(by(json!("source"), information(1)), ["city_oslo", "city_rome"]);
+    assert_eq!(by(json!("source"), information(2)), ["city_oslo", "city_rome", "weak"]);
+    assert_eq!(by(json!({ "rest": ["weak", "nothing"] }), information(2)), ["city_oslo", "weak", "nothing"]);
+    // So it is where a method decides by itself.
+    let variance = json!([{ "variance_threshold": { "threshold": 2.0 } }]);
+    assert_eq!(by(json!({ "rest": ["weak", "nothing"] }), variance), ["weak", "nothing"]);
+    let told = fit(&stage(json!({ "steps": information(1), "groups": "source" })), &table);
+    let reason = account(&told, "city_rome")["reason"].as_str().unwrap().to_owned();
+    assert!(reason.ends_with("; belongs to `city`, kept for `city_oslo`"), "{reason}");
+    assert!(account(&told, "weak")["reason"].as_str().unwrap().ends_with("not among the 1 best of 3 groups"));
+    let refused = |groups: Value| refusal(&stage(json!({ "steps": information(1), "groups": groups })), &table);
+    assert_eq!(
+        refused(json!({ "none": { "not": "all" } })),
+        "no column belongs to the group `none`: `{ not: all }` chooses none; correct the selector under `groups`, or leave the group out"
+    );
+    assert_eq!(
+        refused(json!({ "none": "zip*" })),
+        "group `none` of `groups`: the pattern `zip*` matches no feature column; "
+    );
+    assert_eq!(
+        refused(json!({ "one": "city*", "two": "*oslo" })),
+        "column `city_oslo` belongs to two groups, `one` and `two`; let each column be chosen by one group under `groups`"
+    );
+}
+
+#[test]
+fn frequent_choices_are_stable() {
+    let table = planted(300);
+    let stability = |more: Value| {
+        let mut stability = json!({ "method": { "mutual_information": { "keep": 4 } }, "repeats": 20 });
+        stability.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        fit(&steps(json!([{ "stability": stability }])), &table)
+    };
+    for sample in ["bootstrap", "half"] {
+        let told = stability(json!({ "sample": sample }));
+        // Three columns that tell, and one of them twice.
+        assert_eq!(names(&told.train), ["x0", "x1", "x2", "again"], "{sample}");
+        let x0 = account(&told, "x0");
+        assert_eq!((&x0["frequency"], &x0["interval"][1]), (&json!(1.0), &json!(1.0)));
+        assert_eq!(x0["reason"], "chosen in 20 of 20 samples, not below 0.6");
+        let text = &told.report.learned[0].text;
+        assert!(
+            text.contains("; mutual_information chose 4 columns on average, with a stability of 0.9")
+                || text.ends_with("of 1"),
+            "{text}"
+        );
+    }
+    let told = stability(json!({ "keep": 2 }));
+    assert_eq!(names(&told.train).len(), 2);
+    let again = stability(json!({ "keep": 2 }));
+    assert_eq!(told.report.details, again.report.details);
+}
+
+#[test]
+fn missing_values_are_counted() {
+    let x = |n: usize| (0..10).map(|row| (row >= n).then_some(row as f64)).collect::<Vec<_>>();
+    let y: Vec<f64> = (0..10).map(f64::from).collect();
+    let columns = [("few", x(2).into()), ("half", x(5).into()), ("many", x(6).into()), ("y", y.into())];
+    let table = table(columns).target("y").build();
+    let told = fit(&steps(json!([{ "missing_share": {} }, { "variance_threshold": {} }])), &table);
+    assert_eq!(names(&told.train), ["few", "half"]);
+    assert_eq!(account(&told, "many")["reason"], "60 % of its values are missing, more than 50 %");
+    let refused = refusal(&steps(json!([{ "missing_share": {} }, { "correlation": {} }])), &table);
+    assert!(refused.starts_with("step 2 (correlation): column `few` has a missing value in row 1; "), "{refused}");
+}

@@ -1,0 +1,191 @@
+//! The job `importance`: how much a model's score falls when a column of its input, or a group of columns, is shuffled.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use indexmap::IndexMap;
+use polars::prelude::{Column, DataFrame};
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand::seq::index::sample;
+use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
+use retune_estimators::{Model, truth_of};
+use retune_metrics::score;
+use retune_protocol::{ImportanceJob, Level};
+use retune_spec::Metric;
+use retune_spec::data::TaskKind;
+use retune_stage::{Field, FittedChain, Kind, Progress, Result, Rows, Schema, Seed, StageError, Table, Task};
+use retune_table::{OutputFile, TargetPolicy};
+use serde_json::json;
+
+use crate::apply::Bundle;
+use crate::serve::Output;
+
+/// Of a normal distribution, 95 % lie within so many deviations.
+const NORMAL_95: f64 = 1.959_963_984_540_054;
+
+/// What shuffling some columns does to the score.
+struct Fall {
+    name: String,
+    columns: Vec<String>,
+    /// The mean over the shuffles; above 0 where the score gets worse.
+    mean: f64,
+    interval: [f64; 2],
+}
+
+/// Shuffles every column, or group of columns, `repeats` times and scores the model each time (Breiman 2001; Fisher, Rudin and Dominici 2019). The columns are
+/// those that the bundle reads, before any of its stages.
+pub fn importance(job: &ImportanceJob, progress: &dyn Progress) -> Result<Output> {
+    let bundle = Bundle::open(&job.artifact)?;
+    let rows = bundle.read(&job.input, TargetPolicy::Required)?.gather()?;
+    let table = sampled(rows.table()?, job, progress)?;
+    let (chain, fitted) = bundle.into_model()?;
+    let model =
+        fitted.as_any().downcast_ref::<Model>().ok_or_else(|| StageError::failed("the last stage is no model"))?;
+    let metric = metric_of(job, &model.task)?;
+    let judged = |table: &Table| judge(&chain, model, metric, table);
+    let base = judged(&table)?;
+    let groups = groups(&table, job)?;
+    let total = groups.len() * job.repeats;
+    progress.update("shuffling", 0, Some(total as u64));
+    let done = AtomicUsize::new(0);
+    let fall = |(name, columns): &(String, Vec<String>)| {
+        let once = |repeat: usize| {
+            progress.check_cancelled()?;
+            let seed = Seed(job.seed).derive(name).derive(&repeat.to_string());
+            let shuffled = judged(&shuffled(&table, columns, seed)?)?;
+            let n = done.fetch_add(1, Ordering::Relaxed) + 1;
+            progress.update("shuffling", n as u64, Some(total as u64));
+            Ok(if metric.greater_is_better() { base - shuffled } else { shuffled - base })
+        };
+        let falls: Vec<f64> = (0..job.repeats).map(once).collect::<Result<_>>()?;
+        let n = falls.len() as f64;
+        let mean = falls.iter().sum::<f64>() / n;
+        let spread = falls.iter().map(|fall| (fall - mean).powi(2)).sum::<f64>() / (n - 1.0).max(1.0);
+        let margin = NORMAL_95 * (spread / n).sqrt();
+        Ok(Fall { name: name.clone(), columns: columns.clone(), mean, interval: [mean - margin, mean + margin] })
+    };
+    let mut falls: Vec<Fall> = groups.par_iter().map(fall).collect::<Result<_>>()?;
+    falls.sort_by(|a, b| b.mean.total_cmp(&a.mean));
+    if let Some(output) = &job.output {
+        let mut file = OutputFile::create(output)?;
+        file.push(&as_table(&falls, metric)?)?;
+        file.finish()?;
+    }
+    let features: Vec<_> = falls
+        .iter()
+        .enumerate()
+        .map(|(at, fall)| {
+            let [low, high] = fall.interval;
+            json!({ "rank": at + 1, "name": fall.name, "columns": fall.columns, "importance": fall.mean, "low": low, "high": high, "reason": reason(fall, metric) })
+        })
+        .collect();
+    let summary = json!({ "metric": metric.word(), "score": base, "n_rows": table.n_rows(), "repeats": job.repeats, "features": features });
+    Ok((IndexMap::new(), summary))
+}
+
+fn judge(chain: &FittedChain, model: &Model, metric: Metric, table: &Table) -> Result<f64> {
+    let design = chain.apply(Rows::Table(table.clone()))?.gather()?.design()?;
+    let prediction = model.predict(&design)?;
+    score(metric, &truth_of(design.target()?), &prediction).map_err(|error| StageError::data(error.to_string()))
+}
+
+fn metric_of(job: &ImportanceJob, task: &Task) -> Result<Metric> {
+    let fallback = match task.kind() {
+        TaskKind::Classification => Metric::Accuracy,
+        TaskKind::Regression => Metric::R2,
+    };
+    let metric = job.metric.unwrap_or(fallback);
+    if metric.task() != task.kind() {
+        let fitting: Vec<&str> =
+            Metric::ALL.into_iter().filter(|metric| metric.task() == task.kind()).map(Metric::word).collect();
+        return Err(StageError::data(format!("{} does not score what this model predicts", metric.word()))
+            .help(format!("use one of {}", fitting.join(", "))));
+    }
+    Ok(metric)
+}
+
+/// As many rows as are looked at, in their order.
+fn sampled(table: &Table, job: &ImportanceJob, progress: &dyn Progress) -> Result<Table> {
+    let n_rows = table.n_rows();
+    if n_rows < 2 {
+        return Err(StageError::data(format!("{n_rows} row cannot be shuffled")).help("give more rows"));
+    }
+    if n_rows <= job.max_rows {
+        return Ok(table.clone());
+    }
+    let text = format!("{} of {n_rows} rows are looked at, drawn at random: `--max-rows` takes more", job.max_rows);
+    progress.message(Level::Info, &text);
+    let mut rng = ChaCha8Rng::seed_from_u64(Seed(job.seed).derive("rows").0);
+    let mut rows = sample(&mut rng, n_rows, job.max_rows).into_vec();
+    rows.sort_unstable();
+    Ok(table.take(&rows)?)
+}
+
+/// What is shuffled together: the groups that were asked for, and every other feature by itself.
+fn groups(table: &Table, job: &ImportanceJob) -> Result<Vec<(String, Vec<String>)>> {
+    let mut groups = Vec::new();
+    let mut taken: HashSet<String> = HashSet::new();
+    for (name, selector) in &job.groups {
+        let columns =
+            table.select(selector).map_err(|error| StageError::from(error).within(format!("group `{name}`")))?;
+        if columns.is_empty() {
+            return Err(StageError::data(format!(
+                "no column belongs to the group `{name}`: `{selector}` chooses none"
+            ))
+            .help("correct the group, or leave it out"));
+        }
+        if let Some(column) = columns.iter().find(|column| !taken.insert((*column).clone())) {
+            return Err(StageError::data(format!("column `{column}` belongs to two groups"))
+                .help("let each column be in one group"));
+        }
+        groups.push((name.clone(), columns));
+    }
+    let alone = table.schema().features().filter(|field| !taken.contains(&field.name));
+    groups.extend(alone.map(|field| (field.name.clone(), vec![field.name.clone()])));
+    Ok(groups)
+}
+
+/// The table with some columns shuffled, all by the same permutation.
+fn shuffled(table: &Table, columns: &[String], seed: Seed) -> Result<Table> {
+    let mut rows: Vec<usize> = (0..table.n_rows()).collect();
+    rows.shuffle(&mut ChaCha8Rng::seed_from_u64(seed.0));
+    let names: HashSet<&String> = columns.iter().collect();
+    let moved = table.take(&rows)?;
+    let column = |field: &Field| -> Result<Column> {
+        let from = if names.contains(&field.name) { &moved } else { table };
+        Ok(from.column(&field.name)?.clone())
+    };
+    let all = table.schema().fields.iter().map(column).collect::<Result<Vec<_>>>()?;
+    Ok(Table::new(DataFrame::new(table.n_rows(), all)?, table.schema().clone())?)
+}
+
+fn reason(fall: &Fall, metric: Metric) -> String {
+    let word = metric.word();
+    match fall.interval {
+        [low, _] if low > 0.0 => format!("{word} gets worse by {:.4} without it", fall.mean),
+        [_, high] if high < 0.0 => format!("{word} gets better by {:.4} without it", -fall.mean),
+        _ if fall.mean == 0.0 => format!("{word} does not change without it"),
+        _ => format!("{word} changes by chance only"),
+    }
+}
+
+fn as_table(falls: &[Fall], metric: Metric) -> Result<Table> {
+    let number =
+        |name: &str, of: fn(&Fall) -> f64| Column::new(name.into(), falls.iter().map(of).collect::<Vec<f64>>());
+    let text = |name: &str, of: &dyn Fn(&Fall) -> String| {
+        Column::new(name.into(), falls.iter().map(of).collect::<Vec<String>>())
+    };
+    let columns = vec![
+        text("name", &|fall| fall.name.clone()),
+        text("columns", &|fall| fall.columns.join(", ")),
+        number("importance", |fall| fall.mean),
+        number("low", |fall| fall.interval[0]),
+        number("high", |fall| fall.interval[1]),
+        text("reason", &|fall| reason(fall, metric)),
+    ];
+    let kind = |column: &Column| if column.dtype().is_float() { Kind::Numeric } else { Kind::Categorical };
+    let fields = columns.iter().map(|column| Field::feature(column.name().as_str(), kind(column))).collect();
+    Ok(Table::new(DataFrame::new(falls.len(), columns)?, Schema { fields, task: None })?)
+}
