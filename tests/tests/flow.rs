@@ -851,3 +851,41 @@ fn importance_tells_what_a_model_depends_on() {
     assert_has(&refused(&["--metric", "rmse"]), &["rmse does not score what this model predicts"]);
     assert_has(&refused(&["--group", "none=zzz*"]), &["group `none`", "matches no feature column"]);
 }
+
+#[test]
+fn weights_of_labels_reach_the_model() {
+    let place = Workplace::new();
+    let mut random = Random(3);
+    let mut rows = "x,z,label\n".to_owned();
+    for row in 0..400 {
+        let rare = row % 10 == 0;
+        let mut normal = || (0..12).map(|_| random.next_unit()).sum::<f64>() - 6.0;
+        let _ = writeln!(
+            rows,
+            "{},{},{}",
+            normal() + if rare { 1.5 } else { 0.0 },
+            normal(),
+            if rare { "rare" } else { "common" }
+        );
+    }
+    place.write("rows.csv", rows);
+    let recall = |steps: &str| {
+        place.write(
+            "p.yaml",
+            format!(
+                "version: 1
+name: weighed
+data: {{ path: rows.csv, target: label, split: {{ test: 0.5, stratify: true }} }}
+stages:
+  - {{ id: prepare, uses: preprocessing, with: {{ steps: [ standard_scale: {{}}{steps} ] }} }}
+  - {{ id: model, uses: model-selection, with: {{ folds: 2, search: {{ trials: 1 }}, candidates: [ logistic_regression: {{}} ] }} }}
+"
+            ),
+        );
+        place.ok(&["run", "p.yaml"]);
+        let metrics = place.json("runs/weighed/latest/metrics.json");
+        metrics["results"][0]["models"][0]["scores"]["balanced_accuracy"]["value"].as_f64().unwrap()
+    };
+    let (plain, weighed) = (recall(""), recall(", class_weights: {}"));
+    assert!(weighed > plain + 0.1, "{plain} {weighed}");
+}

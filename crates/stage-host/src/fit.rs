@@ -64,7 +64,7 @@ pub fn fit(
             out.insert(set.clone(), applied.map_err(|error| error.within(format!("{set} rows")))?);
         }
         fit.report.columns = [sets["train"].schema().features().count(), fit.fitted.output().features().count()];
-        published.insert("rows".to_owned(), objects.publish_rows(store, out)?);
+        published.insert("rows".to_owned(), objects.publish_rows(store, out, progress)?);
     }
     published.insert("fitted".to_owned(), publish_fitted(store, fit.fitted.as_ref())?);
     let summary = summary(job.stage.is_model(), rows_in, &fit.report);

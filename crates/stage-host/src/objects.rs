@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 use retune_spec::Schema;
-use retune_stage::{Fitted, PIECE_ROWS, Pieces, Result, Rows, SaveDir, StageError, StageReport, StoredPieces, Table};
+use retune_stage::{
+    Fitted, PIECE_ROWS, Pieces, Progress, Result, Rows, SaveDir, StageError, StageReport, StoredPieces, Table,
+};
 use retune_store::{Artifact, ArtifactWriter, Digest, Store};
 use retune_table::{ArrowFile, IngestFiles, IngestReport, IpcFile, in_order};
 use retune_tensor::Tensors;
@@ -77,17 +79,19 @@ pub struct Objects {
 }
 
 /// An object of rows that is being written.
-pub struct RowsWriter {
+pub struct RowsWriter<'a> {
+    progress: &'a dyn Progress,
     writer: ArtifactWriter,
     index: RowsIndex,
     /// What was written, as long as none of it is large.
     sets: Option<Sets>,
 }
 
-impl RowsWriter {
+impl<'a> RowsWriter<'a> {
     /// An object without any set.
-    pub fn new(store: &Store) -> Result<Self> {
-        Ok(Self { writer: store.writer()?, index: RowsIndex { sets: IndexMap::new() }, sets: Some(Sets::new()) })
+    pub fn new(store: &Store, progress: &'a dyn Progress) -> Result<Self> {
+        let index = RowsIndex { sets: IndexMap::new() };
+        Ok(Self { progress, writer: store.writer()?, index, sets: Some(Sets::new()) })
     }
 
     /// Adds a set. Rows that are read by pieces are computed now, a few pieces at a time.
@@ -99,7 +103,7 @@ impl RowsWriter {
         let path = self.writer.file_path(&payload.file(set))?;
         match &rows {
             Rows::Table(table) => retune_table::write_ipc(table, &path)?,
-            Rows::Pieces(pieces) => write_pieces(pieces.as_ref(), &path)?,
+            Rows::Pieces(pieces) => self.write_pieces(pieces.as_ref(), &path)?,
             Rows::Tensors(tensors) => tensors.save(&path)?,
         }
         let n_rows = rows.n_rows();
@@ -122,11 +126,34 @@ impl RowsWriter {
         let payload = Payload::Table;
         let counts: Vec<(String, usize)> = sets.iter().map(|(set, rows)| (set.clone(), rows.len())).collect();
         let sets = sets.into_iter().map(|(set, rows)| Ok((self.writer.file_path(&payload.file(&set))?, rows)));
-        let (schema, report) = files.write(sets.collect::<Result<_>>()?)?;
+        let (progress, n_rows) = (self.progress, files.known().n_rows());
+        let go_on = |done: usize| {
+            progress.update("reading", done as u64, Some(n_rows as u64));
+            !progress.cancelled()
+        };
+        let written = files.write(sets.collect::<Result<_>>()?, go_on);
+        progress.check_cancelled()?;
+        let (schema, report) = written?;
         for (set, n_rows) in counts {
             self.index.sets.insert(set, StoredRows { payload, n_rows, schema: schema.clone() });
         }
         Ok((schema, report))
+    }
+
+    fn write_pieces(&self, pieces: &dyn Pieces, path: &Path) -> Result<()> {
+        let (mut file, mut n_rows) = (IpcFile::create(path)?, 0);
+        if pieces.n_pieces() == 0 {
+            // Something must tell the columns.
+            file.push(Table::concat(&[], pieces.schema())?.frame())?;
+        }
+        let write = |table: Table| {
+            self.progress.check_cancelled()?;
+            n_rows += table.n_rows();
+            self.progress.update("writing rows", n_rows as u64, Some(pieces.n_rows() as u64));
+            Ok(file.push(table.frame())?)
+        };
+        in_order(pieces.n_pieces(), |index| pieces.piece(index, None), write)?;
+        Ok(file.finish()?)
     }
 
     /// The number of rows of each set so far.
@@ -135,27 +162,17 @@ impl RowsWriter {
     }
 }
 
-fn write_pieces(pieces: &dyn Pieces, path: &Path) -> Result<()> {
-    let mut file = IpcFile::create(path)?;
-    if pieces.n_pieces() == 0 {
-        // Something must tell the columns.
-        file.push(Table::concat(&[], pieces.schema())?.frame())?;
-    }
-    in_order(pieces.n_pieces(), |index| pieces.piece(index, None), |table| Ok(file.push(table.frame())?))?;
-    Ok(file.finish()?)
-}
-
 impl Objects {
     /// Stores rows.
-    pub fn publish_rows(&mut self, store: &Store, sets: Sets) -> Result<Digest> {
-        let mut writer = RowsWriter::new(store)?;
+    pub fn publish_rows(&mut self, store: &Store, sets: Sets, progress: &dyn Progress) -> Result<Digest> {
+        let mut writer = RowsWriter::new(store, progress)?;
         sets.into_iter().try_for_each(|(set, rows)| writer.write(&set, rows))?;
         self.publish(store, writer)
     }
 
     /// Stores what was written.
     pub fn publish(&mut self, store: &Store, rows: RowsWriter) -> Result<Digest> {
-        let RowsWriter { writer, index, sets } = rows;
+        let RowsWriter { writer, index, sets, .. } = rows;
         writer.write_json("rows.json", &index)?;
         let digest = store.publish(writer, ROWS, ROWS_VERSION, json!({}))?;
         if let Some(sets) = sets {

@@ -21,7 +21,7 @@ pub fn read(job: &ReadJob, store: &Store, objects: &mut Objects, progress: &dyn 
     let missing = || StageError::data("`data` names neither `path` nor `train`");
     let is_whole = job.files.contains_key("all");
     let paths = job.files.get(if is_whole { "all" } else { "train" }).ok_or_else(missing)?;
-    let mut rows = RowsWriter::new(store)?;
+    let mut rows = RowsWriter::new(store, progress)?;
     let divide = |table: &Table| if is_whole { divide(table, job) } else { Ok(vec![("train".to_owned(), all(table))]) };
     let files = Files::open(paths, &ReadOptions::of(&job.data)?)?;
     let (schema, report) = if is_large(files.n_rows(), files.head().width()) {

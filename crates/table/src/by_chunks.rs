@@ -59,8 +59,12 @@ impl<'a> IngestFiles<'a> {
     }
 
     /// Writes rows to files as [`crate::write_ipc`] does: `sets` are the path of each file and its rows, as indices of [`IngestFiles::known`] in ascending
-    /// order. Returns what the columns are and what the user may want to know.
-    pub fn write(self, sets: Vec<(PathBuf, Vec<usize>)>) -> Result<(Columns, IngestReport), TableError> {
+    /// order. Returns what the columns are and what the user may want to know. `go_on` is told how many rows were read so far, and ends the work by `false`.
+    pub fn write(
+        self,
+        sets: Vec<(PathBuf, Vec<usize>)>,
+        mut go_on: impl FnMut(usize) -> bool,
+    ) -> Result<(Columns, IngestReport), TableError> {
         let Self { files, data, known, mut report } = self;
         let target = known.column(&data.target)?.clone();
         let task = known.schema().task.clone();
@@ -97,7 +101,12 @@ impl<'a> IngestFiles<'a> {
             let parts = divide(&frame, &set_of[begin..end], n_sets)?;
             Ok::<_, TableError>((parts, looks))
         };
+        let mut n_chunks = 0;
         let take = |(parts, seen): (Vec<DataFrame>, Vec<Look>)| {
+            n_chunks += 1;
+            if !go_on(files.first_row(n_chunks)) {
+                return Err(TableError::new("reading was stopped"));
+            }
             for (writer, part) in writers.iter_mut().zip(parts) {
                 writer.push(&part)?;
             }
