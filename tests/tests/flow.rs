@@ -889,3 +889,42 @@ stages:
     let (plain, weighed) = (recall(""), recall(", class_weights: {}"));
     assert!(weighed > plain + 0.1, "{plain} {weighed}");
 }
+
+/// The classic mistake: the best of a thousand columns of noise, chosen on all rows, seem to tell the label in every fold.
+#[test]
+fn selection_among_noise_is_not_believed() {
+    let place = Workplace::new();
+    let mut random = Random(5);
+    let names: Vec<String> = (0..1000).map(|at| format!("x{at}")).collect();
+    let mut rows = format!("{},label\n", names.join(","));
+    for row in 0..60 {
+        names.iter().for_each(|_| write!(rows, "{:.4},", random.next_unit()).unwrap());
+        rows += if row % 2 == 0 { "a\n" } else { "b\n" };
+    }
+    place.write("noise.csv", rows);
+    place.write(
+        "p.yaml",
+        "version: 1
+name: noise
+data: { path: noise.csv, target: label, split: { validation: 0.0, test: 0.0 } }
+stages:
+  - { id: features, uses: feature-selection, with: { steps: [ f_test: { keep: 10 } ] } }
+  - { id: model, uses: model-selection, with: { metric: accuracy, folds: 5, search: { trials: 1 }, candidates: [ logistic_regression: {} ] } }
+",
+    );
+    let mean_of_folds = |pipeline: &str, name: &str| {
+        place.ok(&["run", pipeline, "--until", "model"]);
+        let run = std::fs::read_dir(place.path(format!("runs/{name}"))).unwrap().next().unwrap().unwrap().path();
+        let report: Value = serde_json::from_slice(&std::fs::read(run.join("stages/model.json")).unwrap()).unwrap();
+        report["details"]["leaderboard"][0]["mean"].as_f64().unwrap()
+    };
+    let honest = mean_of_folds("p.yaml", "noise");
+    // The same columns as a table of their own: now the folds look at what was chosen with their own rows.
+    place.ok(&["stage", "fit", "p.yaml#features", "--output", "fitted"]);
+    place.ok(&["stage", "apply", "fitted", "--input", "noise.csv", "--output", "chosen.csv"]);
+    let careless = place.text("p.yaml").replace("noise", "chosen");
+    let (before, after) = (careless.find("  - { id: features").unwrap(), careless.find("  - { id: model").unwrap());
+    place.write("careless.yaml", format!("{}{}", &careless[..before], &careless[after..]));
+    let careless = mean_of_folds("careless.yaml", "chosen");
+    assert!(honest < 0.68 && careless > 0.75, "{honest} {careless}");
+}
