@@ -1,6 +1,8 @@
 //! Gradient-boosted trees by LightGBM.
 
 use ndarray::{Array2, ArrayView2, Axis, concatenate};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
 use retune_metrics::Prediction;
 use retune_spec::estimators::GradientBoosting;
 use retune_spec::fine_tuning::BoostingTuning;
@@ -8,6 +10,7 @@ use retune_stage::{Design, Fold, LoadDir, Result, SaveDir, StageError, Target};
 use serde::{Deserialize, Serialize};
 
 use crate::lightgbm::{Booster, Dataset, Output, Threads, Training, c_string};
+pub use crate::lightgbm::{Columns, Use};
 use crate::rows::{check_finite, class_weights, row_weights};
 use crate::{FitInfo, FitOptions};
 
@@ -117,6 +120,59 @@ pub fn fit_more(
     Ok((FittedBoosting { card, booster }, curve))
 }
 
+/// Trees to be looked into rather than to be kept.
+pub struct Grown {
+    training: Training,
+    /// How many it was grown with.
+    threads: usize,
+}
+
+/// LightGBM learns its bins from so many rows (`bin_construct_sample_cnt`).
+const BIN_ROWS: usize = 200_000;
+
+/// Runs all rounds on columns that may have missing values (NaN), without a matrix of them. Weights of labels and early stopping are not looked at.
+pub fn grow(spec: &GradientBoosting, columns: &dyn Columns, target: &Target, options: &FitOptions) -> Result<Grown> {
+    let n_rows = columns.n_rows();
+    if target.len() != n_rows {
+        return Err(StageError::failed(format!("{n_rows} rows have {} targets", target.len())));
+    }
+    let mut sample: Vec<usize> = match n_rows {
+        ..=BIN_ROWS => (0..n_rows).collect(),
+        _ => rand::seq::index::sample(&mut ChaCha8Rng::seed_from_u64(options.seed.derive("bins").0), n_rows, BIN_ROWS)
+            .into_vec(),
+    };
+    sample.sort_unstable();
+    let threads = Threads::exactly(options.threads);
+    let parameters = c_string(&parameters(spec, spec.learning_rate, n_classes(target), options))?;
+    let mut dataset = Dataset::of_columns(columns, &sample, &parameters, &threads)?;
+    dataset.set_target(&numbers(target))?;
+    let mut training = Training::new(dataset, None, &parameters, &threads)?;
+    boost(&mut training, spec.trees, 0, f64::INFINITY, &threads, options)?;
+    Ok(Grown { training, threads: threads.count })
+}
+
+impl Grown {
+    /// How much each column is used.
+    pub fn importance(&self, counted_by: Use) -> Result<Vec<f64>> {
+        self.training.booster().importance(counted_by)
+    }
+
+    /// The trees in LightGBM's text format.
+    pub fn text(&self) -> Result<String> {
+        self.training.booster().text(None)
+    }
+
+    /// The sums of leaves of rows [rows, outputs], before the link function.
+    pub fn raw(&self, features: ArrayView2<f64>) -> Result<Array2<f64>> {
+        self.training.booster().predict(features, Output::Raw, &Threads::about(self.threads))
+    }
+
+    /// LightGBM's SHAP values of rows [rows, outputs * (columns + 1)]: of each column and, last, what all rows have in common; for each output in turn.
+    pub fn contributions(&self, features: ArrayView2<f64>) -> Result<Array2<f64>> {
+        self.training.booster().predict(features, Output::Contributions, &Threads::about(self.threads))
+    }
+}
+
 /// Runs rounds until no split is worth while, or the loss on the validation rows did not fall below `before` and any later one for `patience` rounds.
 /// Returns the rounds to keep and the losses.
 fn boost(
@@ -210,6 +266,13 @@ fn n_classes(target: &Target) -> Option<usize> {
     }
 }
 
+fn numbers(target: &Target) -> Vec<f32> {
+    match target {
+        Target::Classes { codes, .. } => codes.iter().map(|&code| code as f32).collect(),
+        Target::Values(values) => values.iter().map(|&value| value as f32).collect(),
+    }
+}
+
 fn dataset(
     rows: &Design,
     weights: Option<&[f64]>,
@@ -219,10 +282,7 @@ fn dataset(
     threads: &Threads,
 ) -> Result<Dataset> {
     let mut dataset = Dataset::new(rows.features.view(), parameters, reference, threads)?;
-    dataset.set_target(&match rows.target()? {
-        Target::Classes { codes, .. } => codes.iter().map(|&code| code as f32).collect::<Vec<_>>(),
-        Target::Values(values) => values.iter().map(|&value| value as f32).collect(),
-    })?;
+    dataset.set_target(&numbers(rows.target()?))?;
     if let Some(weights) = weights {
         dataset.set_weights(&weights.iter().map(|&weight| weight as f32).collect::<Vec<_>>())?;
     }

@@ -7,10 +7,12 @@
 //! time could write beyond a buffer. [`Threads`] keeps such calls apart.
 
 use std::ffi::{CStr, CString, c_char, c_double, c_float, c_int, c_void};
+use std::ops::Range;
 use std::ptr;
 use std::sync::{Condvar, Mutex, PoisonError};
 
 use ndarray::{Array2, ArrayView2};
+use rayon::prelude::*;
 use retune_stage::{Result, StageError};
 
 mod api {
@@ -31,6 +33,25 @@ mod api {
             parameters: *const c_char,
             reference: Handle,
             out: *mut Handle,
+        ) -> c_int;
+        pub fn LGBM_DatasetCreateFromSampledColumn(
+            values: *mut *mut c_double,
+            places: *mut *mut c_int,
+            n_columns: i32,
+            lens: *const c_int,
+            n_sampled: i32,
+            n_local: i32,
+            n_rows: i64,
+            parameters: *const c_char,
+            out: *mut Handle,
+        ) -> c_int;
+        pub fn LGBM_DatasetPushRows(
+            dataset: Handle,
+            data: *const c_void,
+            data_type: c_int,
+            n_rows: i32,
+            n_columns: i32,
+            first: i32,
         ) -> c_int;
         pub fn LGBM_DatasetSetField(
             dataset: Handle,
@@ -73,6 +94,12 @@ mod api {
             len: *mut i64,
             out: *mut c_double,
         ) -> c_int;
+        pub fn LGBM_BoosterFeatureImportance(
+            booster: Handle,
+            iterations: c_int,
+            kind: c_int,
+            out: *mut c_double,
+        ) -> c_int;
         pub fn LGBM_BoosterFree(booster: Handle) -> c_int;
     }
 
@@ -87,7 +114,39 @@ pub(crate) enum Output {
     Response = 0,
     /// Sums of leaves, before the link function.
     Raw = 1,
+    /// What each feature contributes to them, and last what all rows have in common, for the first output, then for the second ...
+    Contributions = 3,
 }
+
+/// What the use of a column is counted by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Use {
+    /// Its splits.
+    Splits = 0,
+    /// How much its splits improve the objective.
+    Gain = 1,
+}
+
+/// Columns that are read by pieces, so that they need not be a matrix.
+pub trait Columns: Sync {
+    /// How many rows there are.
+    fn n_rows(&self) -> usize;
+
+    /// How many columns there are.
+    fn n_columns(&self) -> usize;
+
+    /// The values of a column in some rows.
+    fn at(&self, column: usize, rows: &[usize]) -> Vec<f64>;
+
+    /// The values of all columns in a range of rows, one row after the other.
+    fn block(&self, rows: Range<usize>) -> Vec<f64>;
+}
+
+/// Values that are no farther from it are zero to LightGBM (`kZeroThreshold`).
+const ZERO: f64 = 1e-35_f32 as f64;
+
+/// Cells of a block of rows that is binned at a time: 32 MiB.
+const BLOCK_CELLS: usize = 1 << 22;
 
 /// Rows as LightGBM keeps them: binned.
 pub(crate) struct Dataset(api::Handle);
@@ -121,6 +180,59 @@ impl Dataset {
             )
         })?;
         Ok(Self(handle))
+    }
+
+    /// Bins columns block by block, in bins learned from the rows of `sample`: with all of them, those of [`Dataset::new`].
+    pub(crate) fn of_columns(
+        columns: &dyn Columns,
+        sample: &[usize],
+        parameters: &CStr,
+        _threads: &Threads,
+    ) -> Result<Self> {
+        let fit = |len: usize| i32::try_from(len).map_err(|_| too_large());
+        let (n_rows, n_columns, n_sampled) = (columns.n_rows(), columns.n_columns(), fit(sample.len())?);
+        // Zeros are counted from what is left out.
+        let told = |column: usize| -> (Vec<c_int>, Vec<f64>) {
+            let values = columns.at(column, sample).into_iter().zip(0..n_sampled);
+            values
+                .filter(|(value, _)| value.is_nan() || value.abs() > ZERO)
+                .map(|(value, place)| (place, value))
+                .unzip()
+        };
+        let mut told: Vec<(Vec<c_int>, Vec<f64>)> = (0..n_columns).into_par_iter().map(told).collect();
+        let lens = told.iter().map(|(places, _)| fit(places.len())).collect::<Result<Vec<_>>>()?;
+        let (mut places, mut values): (Vec<*mut c_int>, Vec<*mut f64>) =
+            told.iter_mut().map(|(places, values)| (places.as_mut_ptr(), values.as_mut_ptr())).unzip();
+        let mut handle = ptr::null_mut();
+        // SAFETY: there are `n_columns` lists of values and of places, each of the length in `lens`, which LightGBM only reads.
+        check(unsafe {
+            api::LGBM_DatasetCreateFromSampledColumn(
+                values.as_mut_ptr(),
+                places.as_mut_ptr(),
+                fit(n_columns)?,
+                lens.as_ptr(),
+                n_sampled,
+                fit(n_rows)?,
+                n_rows as i64,
+                parameters.as_ptr(),
+                &raw mut handle,
+            )
+        })?;
+        let dataset = Self(handle);
+        drop(told);
+        let height = (BLOCK_CELLS / n_columns.max(1)).max(1);
+        for first in (0..n_rows).step_by(height) {
+            let rows = first..n_rows.min(first + height);
+            let (first, len) = (fit(first)?, fit(rows.len())?);
+            let block = columns.block(rows);
+            if block.len() != len as usize * n_columns {
+                return Err(StageError::failed("a block of rows for LightGBM has another size than announced"));
+            }
+            let data = block.as_ptr().cast();
+            // SAFETY: the block holds `len * n_columns` floats, which LightGBM bins before it returns.
+            check(unsafe { api::LGBM_DatasetPushRows(dataset.0, data, api::FLOAT64, len, fit(n_columns)?, first) })?;
+        }
+        Ok(dataset)
     }
 
     /// The target: label codes or values.
@@ -208,6 +320,11 @@ impl Training {
     pub(crate) fn iterations(&self) -> Result<usize> {
         self.booster.iterations()
     }
+
+    /// The booster with all iterations so far.
+    pub(crate) fn booster(&self) -> &Booster {
+        &self.booster
+    }
 }
 
 /// A trained booster.
@@ -259,6 +376,14 @@ impl Booster {
         Ok(without_parameters(&text))
     }
 
+    /// How much each feature is used.
+    pub(crate) fn importance(&self, counted_by: Use) -> Result<Vec<f64>> {
+        let mut importance = vec![0.0; self.features()?];
+        // SAFETY: there is room for a number of each feature.
+        check(unsafe { api::LGBM_BoosterFeatureImportance(self.0, -1, counted_by as c_int, importance.as_mut_ptr()) })?;
+        Ok(importance)
+    }
+
     /// The trees of `first` followed by those of `second`.
     pub(crate) fn joined(first: &Self, second: &Self) -> Result<Self> {
         let joined = Self::from_text(&second.text(None)?)?;
@@ -297,7 +422,8 @@ impl Booster {
                 features.ncols()
             )));
         }
-        let mut predictions = Array2::zeros((features.nrows(), n_outputs));
+        let width = if output == Output::Contributions { n_outputs * (expected + 1) } else { n_outputs };
+        let mut predictions = Array2::zeros((features.nrows(), width));
         if predictions.is_empty() {
             return Ok(predictions);
         }
@@ -305,7 +431,7 @@ impl Booster {
         let (n_rows, n_columns) = shape(features.view())?;
         let parameters = c_string(&format!("num_threads={} verbosity=-1", threads.count))?;
         let mut len = 0;
-        // SAFETY: the data are `n_rows * n_columns` contiguous floats, and there is room for an output of every row and label.
+        // SAFETY: the data are `n_rows * n_columns` contiguous floats, and there is room for all outputs of every row.
         check(unsafe {
             api::LGBM_BoosterPredictForMat(
                 self.0,

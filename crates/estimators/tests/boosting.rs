@@ -278,3 +278,55 @@ fn what_lightgbm_refuses_is_said() {
     let error = boosting::fit(&spec(r#"{"learning_rate": -1.0}"#), &rows, &options(1, 1)).err().unwrap();
     assert!(error.message.starts_with("LightGBM: "), "{error}");
 }
+
+struct ByColumn(Array2<f64>);
+
+impl boosting::Columns for ByColumn {
+    fn n_rows(&self) -> usize {
+        self.0.nrows()
+    }
+
+    fn n_columns(&self) -> usize {
+        self.0.ncols()
+    }
+
+    fn at(&self, column: usize, rows: &[usize]) -> Vec<f64> {
+        rows.iter().map(|&row| self.0[[row, column]]).collect()
+    }
+
+    fn block(&self, rows: std::ops::Range<usize>) -> Vec<f64> {
+        self.0.slice(ndarray::s![rows, ..]).iter().copied().collect()
+    }
+}
+
+/// More cells than a block of rows has; zeros, which LightGBM counts apart, and whole columns that never change.
+#[test]
+fn trees_on_columns_are_those_on_a_matrix() {
+    let cell = |(row, column): (usize, usize)| match column {
+        0 => 3.0,
+        1..3 => (row % 7 * column) as f64,
+        _ => ((row * (column + 3)) as f64 * 0.37).sin(),
+    };
+    let features = Array2::from_shape_fn((50_000, 100), cell);
+    let target: Vec<f64> = features.rows().into_iter().map(|row| row[1] + row[5] - row[6] * row[7]).collect();
+    let spec = spec(r#"{ "trees": 3 }"#);
+    let rows = Design {
+        features: features.clone(),
+        names: names(100),
+        target: Some(Target::Values(target.clone())),
+        ..Design::default()
+    };
+    let (model, _) = boosting::fit(&spec, &rows, &options(1, 2)).unwrap();
+    let Prediction::Values(expected) = model.predict(features.view()).unwrap() else { panic!("values") };
+    let grown = boosting::grow(&spec, &ByColumn(features.clone()), &Target::Values(target), &options(1, 2)).unwrap();
+    assert_eq!(grown.raw(features.view()).unwrap().into_raw_vec_and_offset().0, expected);
+    let splits = grown.importance(boosting::Use::Splits).unwrap();
+    assert_eq!((splits.iter().sum::<f64>(), splits[0]), (90.0, 0.0));
+    let gain = grown.importance(boosting::Use::Gain).unwrap();
+    assert!(gain[1] > gain[5] && gain[5] > gain[50], "{gain:?}");
+    let told = features.slice(ndarray::s![..20, ..]);
+    let (contributions, raw) = (grown.contributions(told).unwrap(), grown.raw(told).unwrap());
+    for (contributions, raw) in contributions.rows().into_iter().zip(&raw) {
+        assert!((contributions.sum() - raw).abs() < 1e-9);
+    }
+}

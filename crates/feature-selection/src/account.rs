@@ -31,13 +31,10 @@ struct Entry {
     score: Option<f64>,
     /// By that method's score, from 1.
     rank: Option<usize>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     p_value: Option<f64>,
     /// Where the score lies with 95 % probability.
-    #[serde(skip_serializing_if = "Option::is_none")]
     interval: Option<[f64; 2]>,
     /// In what share of samples the column was chosen.
-    #[serde(skip_serializing_if = "Option::is_none")]
     frequency: Option<f64>,
     decision: Decision,
     reason: String,

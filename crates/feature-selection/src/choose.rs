@@ -49,6 +49,11 @@ impl Grouped {
         if self.is_plain() { "column" } else { "group" }
     }
 
+    /// The number of the group that a feature belongs to.
+    pub(crate) fn group_of(&self, feature: usize) -> usize {
+        self.of[feature]
+    }
+
     /// How many groups there are.
     pub(crate) fn len(&self) -> usize {
         self.members.len()

@@ -18,6 +18,7 @@ pub(crate) struct Feature<'a> {
     /// The name of the column of the data that it was made from.
     pub(crate) source: &'a str,
     column: &'a Column,
+    table: &'a Table,
     /// The rows that are looked at, where it is not all of them.
     rows: Option<&'a [usize]>,
 }
@@ -52,6 +53,11 @@ impl<'a> Feature<'a> {
     /// How many values are missing.
     pub(crate) fn n_missing(&self) -> Result<usize> {
         Ok(self.numbers()?.iter().filter(|value| value.is_nan()).count())
+    }
+
+    /// The number of a row in the data, for messages.
+    pub(crate) fn row_number(&self, at: usize) -> u64 {
+        self.table.row_number(self.rows.map_or(at, |rows| rows[at]))
     }
 
     /// The same column in some of the rows.
@@ -119,7 +125,7 @@ pub(crate) fn features<'a>(table: &'a Table, without: &[String], pinned: &[Strin
     let feature = |(at, field): (usize, &'a retune_stage::Field)| {
         let column = table.column(&field.name)?;
         let pinned = pinned.contains(&field.name);
-        Ok(Feature { name: &field.name, at, pinned, source: field.origin(), column, rows: None })
+        Ok(Feature { name: &field.name, at, pinned, source: field.origin(), column, table, rows: None })
     };
     fields.map(feature).collect()
 }

@@ -29,7 +29,9 @@ mod sequential;
 mod shap_importance;
 mod stability;
 mod tree_importance;
+mod trees;
 mod variance_threshold;
+mod wrapped;
 
 #[cfg(test)]
 mod tests;

@@ -58,7 +58,7 @@ impl Judge for MutualInformation {
 }
 
 /// The rows that are looked at, in their order; `None` for all of them.
-fn sampled(n_rows: usize, max_rows: usize, seed: Seed) -> Option<Vec<usize>> {
+pub(crate) fn sampled(n_rows: usize, max_rows: usize, seed: Seed) -> Option<Vec<usize>> {
     (n_rows > max_rows).then(|| {
         let mut rows = sample(&mut ChaCha8Rng::seed_from_u64(seed.0), n_rows, max_rows).into_vec();
         rows.sort_unstable();

@@ -1,7 +1,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod embedded;
+mod filters;
 mod scikit_learn;
 mod stage;
+mod wrappers;
 
 use retune_stage::{FitContext, Result, Table, Ties};
 

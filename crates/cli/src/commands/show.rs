@@ -122,7 +122,7 @@ fn print_steps(stage: &str, report: &Value) {
     }
 }
 
-/// Prints a list of records as a table; the keys of all are the columns.
+/// Prints a list of records as a table; keys that no record has a value for are left out.
 fn print_records(stage: &str, what: &str, records: Option<&Value>) {
     let Some(records) = records.and_then(Value::as_array) else { return };
     let mut keys: Vec<String> = Vec::new();
@@ -131,6 +131,7 @@ fn print_records(stage: &str, what: &str, records: Option<&Value>) {
             keys.push(key.clone());
         }
     }
+    keys.retain(|key| records.iter().any(|record| record.get(key).is_some_and(|value| !value.is_null())));
     if keys.is_empty() {
         return;
     }
@@ -146,6 +147,7 @@ fn cell(value: &Value) -> String {
         Value::String(text) => text.clone(),
         Value::Null => "-".to_owned(),
         Value::Number(number) if number.is_f64() => number.as_f64().map_or_else(String::new, digits),
+        Value::Array(items) => format!("[{}]", items.iter().map(cell).collect::<Vec<_>>().join(", ")),
         other => other.to_string(),
     }
 }

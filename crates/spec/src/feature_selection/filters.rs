@@ -101,8 +101,8 @@ tested! {
 
 scored! {
     /// Keeps columns by their information value: the sum over bins of the difference in shares of the two labels times the weight of evidence, its logarithm.
-    /// With more than two labels the greatest of each label against the rest. Below 0.02 a column is useless, above 0.3 strong (Siddiqi 2006);
-    /// without `keep` and `min_score`, 0.02 is the least. Classification.
+    /// An empty cell counts half a row. With more than two labels the greatest of each label against the rest. Below 0.02 a column is useless, above 0.3
+    /// strong (Siddiqi 2006); without `keep` and `min_score`, 0.02 is the least. Classification.
     InformationValue {
         /// Bins of equal numbers of rows; a column of fewer distinct values has a bin for each.
         #[serde(default = "ten")]
@@ -117,7 +117,8 @@ fn ten() -> usize {
 
 scored! {
     /// Keeps the columns that differ between near rows of different labels and agree between near rows of the same (ReliefF, Kononenko 1994; RReliefF for
-    /// values, Robnik-Sikonja and Kononenko 1997): sees columns that tell something only together. Scores lie between -1 and 1.
+    /// values, Robnik-Sikonja and Kononenko 1997, where the influence of a neighbour falls off with its place as in the paper): sees columns that tell
+    /// something only together. Scores lie between -1 and 1.
     ReliefF {
         /// Near rows of each label.
         #[serde(default = "ten")]
@@ -135,7 +136,7 @@ fn two_thousand() -> usize {
 }
 
 /// Chooses one column after the other: each time the one that tells most of the target less what it repeats of those chosen before (minimum redundancy,
-/// maximum relevance: Ding and Peng 2005, Peng et al. 2005).
+/// maximum relevance: Ding and Peng 2005, Peng et al. 2005). Columns of `always_keep` are chosen first; one that tells nothing at all is chosen last.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Mrmr {
@@ -171,6 +172,6 @@ pub enum MrmrScheme {
     /// Relevance - redundancy.
     #[default]
     Difference,
-    /// Relevance / redundancy.
+    /// Relevance / redundancy, which counts as at least 0.001.
     Quotient,
 }
