@@ -29,19 +29,22 @@ def score(path):
 
     frame = pd.read_csv(path)
     train, test = (frame[frame["split"] == part].drop(columns="split") for part in ("train", "test"))
-    model = LogisticRegression(max_iter=1000)
+
+    def model():
+        return LogisticRegression(max_iter=1000)
+
     methods = {
         "all_columns": "passthrough",
         "mutual_information": SelectKBest(mutual_info_classif, k=40),
         "f_test": SelectKBest(f_classif, k=40),
         "f_test_fdr": SelectFdr(f_classif, alpha=0.05),
         "l1": SelectFromModel(LogisticRegression(penalty="l1", solver="liblinear", C=0.1), threshold=1e-6),
-        "linear_coefficients": SelectFromModel(model, max_features=40, threshold=-float("inf")),
+        "linear_coefficients": SelectFromModel(model(), max_features=40, threshold=-float("inf")),
         "tree_importance": SelectFromModel(RandomForestClassifier(200, n_jobs=2, random_state=1), max_features=40, threshold=-float("inf")),
-        "recursive_elimination": RFE(model, n_features_to_select=40, step=0.1),
+        "recursive_elimination": RFE(model(), n_features_to_select=40, step=0.1),
     }
     x, y = train.drop(columns="y"), train["y"]
-    fitted = {name: make_pipeline(StandardScaler(), method, model).fit(x, y) for name, method in methods.items()}
+    fitted = {name: make_pipeline(StandardScaler(), method, model()).fit(x, y) for name, method in methods.items()}
     print(json.dumps({name: chain.score(test.drop(columns="y"), test["y"]) for name, chain in fitted.items()}))
 
 
