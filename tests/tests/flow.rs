@@ -849,6 +849,7 @@ fn importance_tells_what_a_model_depends_on() {
     let refused =
         |more: &[&str]| place.fails(4, &[&["importance", path.as_str(), "--input", "people.csv"][..], more].concat());
     assert_has(&refused(&["--metric", "rmse"]), &["rmse does not score what this model predicts"]);
+    assert_has(&refused(&["--output", "people.csv"]), &["the output people.csv would replace its own input"]);
     assert_has(&refused(&["--group", "none=zzz*"]), &["group `none`", "matches no feature column"]);
 }
 

@@ -89,7 +89,7 @@ pub fn through(chain: FittedChain, rows: Rows) -> Result<Rows> {
 
 /// Takes files through the artifact and writes what comes out.
 pub fn apply(job: &ApplyJob, progress: &dyn Progress) -> Result<Output> {
-    refuse_overwriting(job)?;
+    refuse_overwriting(&job.artifact, &job.input, &job.output)?;
     let bundle = Bundle::open(&job.artifact)?;
     progress.update("reading", 0, None);
     let rows = bundle.read(&job.input, TargetPolicy::Optional)?;
@@ -125,14 +125,14 @@ fn write_pieces(pieces: &dyn Pieces, path: &Path, progress: &dyn Progress) -> Re
 }
 
 /// The output must be neither an input nor a part of the artifact.
-fn refuse_overwriting(job: &ApplyJob) -> Result<()> {
-    let Ok(output) = job.output.canonicalize() else { return Ok(()) };
-    let is_input = job.input.iter().any(|input| input.canonicalize().is_ok_and(|input| input == output));
-    let is_inside = job.artifact.canonicalize().is_ok_and(|artifact| output.starts_with(artifact));
+pub fn refuse_overwriting(artifact: &Path, input: &[PathBuf], output: &Path) -> Result<()> {
+    let Ok(found) = output.canonicalize() else { return Ok(()) };
+    let is_input = input.iter().any(|input| input.canonicalize().is_ok_and(|input| input == found));
+    let is_inside = artifact.canonicalize().is_ok_and(|artifact| found.starts_with(artifact));
     if is_input || is_inside {
         let what = if is_input { "would replace its own input" } else { "lies inside the model" };
         return Err(
-            StageError::data(format!("the output {} {what}", job.output.display())).help("name another output file")
+            StageError::data(format!("the output {} {what}", output.display())).help("name another output file")
         );
     }
     Ok(())

@@ -19,7 +19,7 @@ use retune_stage::{Field, FittedChain, Kind, Progress, Result, Rows, Schema, See
 use retune_table::{OutputFile, TargetPolicy};
 use serde_json::json;
 
-use crate::apply::Bundle;
+use crate::apply::{Bundle, refuse_overwriting};
 use crate::serve::Output;
 
 /// Of a normal distribution, 95 % lie within so many deviations.
@@ -37,6 +37,9 @@ struct Fall {
 /// Shuffles every column, or group of columns, `repeats` times and scores the model each time (Breiman 2001; Fisher, Rudin and Dominici 2019). The columns are
 /// those that the bundle reads, before any of its stages.
 pub fn importance(job: &ImportanceJob, progress: &dyn Progress) -> Result<Output> {
+    if let Some(output) = &job.output {
+        refuse_overwriting(&job.artifact, &job.input, output)?;
+    }
     let bundle = Bundle::open(&job.artifact)?;
     let rows = bundle.read(&job.input, TargetPolicy::Required)?.gather()?;
     let table = sampled(rows.table()?, job, progress)?;

@@ -2,11 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use clap::ValueEnum;
 use retune_pipeline::{Error, Project, RunSummary, newest_run};
 use retune_protocol::Failure;
 use serde_json::Value;
-
-use clap::ValueEnum;
 
 use crate::Outcome;
 use crate::arguments::{Part, Show};
