@@ -10,9 +10,8 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use retune_estimators::truth_of;
-use retune_metrics::Prediction;
+use retune_metrics::{Mean, Prediction};
 use retune_spec::Metric;
-use retune_spec::data::TaskKind;
 use retune_spec::feature_selection::{AskedModel, Choice, PermutationImportance};
 use retune_stage::{Result, Seed, StageError, Target};
 
@@ -20,9 +19,6 @@ use crate::features::Feature;
 use crate::judge::{Judge, Judgement, Question, Verdict, shown};
 pub(crate) use held_out::held_out;
 use models::{Linear, Model, Trees};
-
-/// Of a normal distribution, 95 % lie within so many deviations.
-const NORMAL_95: f64 = 1.959_963_984_540_054;
 
 /// So many shuffles of a column are predicted together.
 const TOGETHER: usize = 8;
@@ -49,11 +45,8 @@ impl Judge for PermutationImportance {
             AskedModel::Trees => Box::new(Trees::fit(features, &fold, &learned, question)?),
             AskedModel::Linear => Box::new(Linear::fit(features, &fold, &learned, question)?),
         };
-        let usual = match question.task.kind() {
-            TaskKind::Classification => Metric::Accuracy,
-            TaskKind::Regression => Metric::R2,
-        };
-        let judge = Scorer { metric: self.metric.unwrap_or(usual), target: question.target.take(&fold.validation) };
+        let metric = self.metric.unwrap_or(Metric::plain_for(question.task.kind()));
+        let judge = Scorer { metric, target: question.target.take(&fold.validation) };
         let base = judge.score(&model.prediction(model.base().to_vec()))?;
         let done = AtomicU64::new(0);
         let falls = |(column, feature): (usize, &Feature)| -> Result<Vec<f64>> {
@@ -90,19 +83,15 @@ fn shuffled(n_rows: usize, column: Seed, repeat: usize) -> Vec<u32> {
 
 /// `decides`: whether the standard error does.
 fn verdict(falls: &[f64], metric: Metric, decides: bool) -> Verdict {
-    let n = falls.len() as f64;
-    let mean = falls.iter().sum::<f64>() / n;
-    let scatter: f64 = falls.iter().map(|fall| (fall - mean).powi(2)).sum();
-    // One shuffle does not tell how far shuffles differ.
-    let error = (falls.len() > 1).then(|| (scatter / (n - 1.0) / n).sqrt());
-    let kept = mean > 2.0 * error.unwrap_or(0.0);
-    let mut reason = format!("shuffled, it makes {} worse by {}", metric.word(), shown(mean));
+    let mean = Mean::of(falls);
+    let error = mean.error.unwrap_or(0.0);
+    let kept = mean.value > 2.0 * error;
+    let mut reason = format!("shuffled, it makes {} worse by {}", metric.word(), shown(mean.value));
     if decides {
         let how = if kept { "more" } else { "not more" };
-        reason = format!("{reason}, {how} than twice the standard error {}", shown(error.unwrap_or(0.0)));
+        reason = format!("{reason}, {how} than twice the standard error {}", shown(error));
     }
-    let interval = error.map(|error| [mean - NORMAL_95 * error, mean + NORMAL_95 * error]);
-    Verdict { interval, kept, ..Verdict::scored(mean, reason) }
+    Verdict { interval: mean.interval(), kept, ..Verdict::scored(mean.value, reason) }
 }
 
 /// What models are scored by: the greater the better.

@@ -3,6 +3,7 @@
 use rand::seq::index::sample;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use retune_metrics::NORMAL_95;
 use retune_spec::feature_selection::{Choice, Sample, Stability};
 use retune_stage::{Quiet, Result, Seed, StageError, Target};
 
@@ -102,7 +103,7 @@ fn nogueira(chosen: &[usize], n_choices: usize) -> f64 {
 
 /// The 95 % interval of a share (Wilson 1927).
 fn wilson(count: usize, n: usize) -> [f64; 2] {
-    const Z: f64 = 1.959_963_984_540_054;
+    const Z: f64 = NORMAL_95;
     let (n, share) = (n as f64, count as f64 / n as f64);
     let centre = share + Z * Z / (2.0 * n);
     let margin = Z * (share * (1.0 - share) / n + Z * Z / (4.0 * n * n)).sqrt();

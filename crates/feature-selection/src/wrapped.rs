@@ -15,7 +15,6 @@ use rayon::prelude::*;
 use retune_estimators::truth_of;
 use retune_metrics::Prediction;
 use retune_spec::Metric;
-use retune_spec::data::TaskKind;
 use retune_spec::feature_selection::{AskedModel, Keep};
 use retune_stage::{Fold, Level, Result, StageError, Target, Task};
 
@@ -104,11 +103,7 @@ pub(crate) struct Asked {
 
 impl Asked {
     pub(crate) fn new(model: AskedModel, l2: f64, metric: Option<Metric>, task: &Task) -> Self {
-        let usual = match task.kind() {
-            TaskKind::Classification => Metric::Accuracy,
-            TaskKind::Regression => Metric::R2,
-        };
-        Self { model, l2, metric: metric.unwrap_or(usual) }
+        Self { model, l2, metric: metric.unwrap_or(Metric::plain_for(task.kind())) }
     }
 
     /// What learns from the rows of a fold and is judged by its other rows; `threads` are those of LightGBM.

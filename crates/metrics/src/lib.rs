@@ -6,6 +6,7 @@
 mod bootstrap;
 mod confusion;
 mod error;
+mod mean;
 mod prediction;
 mod ranking;
 mod scorer;
@@ -13,6 +14,7 @@ mod scorer;
 pub use bootstrap::{Interval, interval, paired_difference};
 pub use confusion::confusion;
 pub use error::MetricError;
+pub use mean::{Mean, NORMAL_95};
 pub use prediction::{Prediction, Truth};
 use retune_spec::Metric;
 use scorer::Scorer;

@@ -96,6 +96,14 @@ impl Metric {
         matches!(self, Self::RocAuc | Self::LogLoss | Self::Brier)
     }
 
+    /// What scikit-learn's estimators score themselves by: accuracy or R2. The default of what compares a model with itself.
+    pub fn plain_for(task: TaskKind) -> Self {
+        match task {
+            TaskKind::Classification => Self::Accuracy,
+            TaskKind::Regression => Self::R2,
+        }
+    }
+
     /// The metric of a task where none is named.
     pub fn default_for(task: TaskKind) -> Self {
         match task {

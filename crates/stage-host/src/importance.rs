@@ -11,19 +11,15 @@ use rand::seq::index::sample;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use retune_estimators::{Model, truth_of};
-use retune_metrics::score;
+use retune_metrics::{Mean, score};
 use retune_protocol::{ImportanceJob, Level};
 use retune_spec::Metric;
-use retune_spec::data::TaskKind;
 use retune_stage::{Field, FittedChain, Kind, Progress, Result, Rows, Schema, Seed, StageError, Table, Task};
 use retune_table::{OutputFile, TargetPolicy};
 use serde_json::json;
 
 use crate::apply::{Bundle, refuse_overwriting};
 use crate::serve::Output;
-
-/// Of a normal distribution, 95 % lie within so many deviations.
-const NORMAL_95: f64 = 1.959_963_984_540_054;
 
 /// What shuffling some columns does to the score.
 struct Fall {
@@ -63,11 +59,9 @@ pub fn importance(job: &ImportanceJob, progress: &dyn Progress) -> Result<Output
             Ok(if metric.greater_is_better() { base - shuffled } else { shuffled - base })
         };
         let falls: Vec<f64> = (0..job.repeats).map(once).collect::<Result<_>>()?;
-        let n = falls.len() as f64;
-        let mean = falls.iter().sum::<f64>() / n;
-        let spread = falls.iter().map(|fall| (fall - mean).powi(2)).sum::<f64>() / (n - 1.0).max(1.0);
-        let margin = NORMAL_95 * (spread / n).sqrt();
-        Ok(Fall { name: name.clone(), columns: columns.clone(), mean, interval: [mean - margin, mean + margin] })
+        let mean = Mean::of(&falls);
+        let interval = mean.interval().unwrap_or([mean.value; 2]);
+        Ok(Fall { name: name.clone(), columns: columns.clone(), mean: mean.value, interval })
     };
     let mut falls: Vec<Fall> = groups.par_iter().map(fall).collect::<Result<_>>()?;
     falls.sort_by(|a, b| b.mean.total_cmp(&a.mean));
@@ -95,11 +89,7 @@ fn judge(chain: &FittedChain, model: &Model, metric: Metric, table: &Table) -> R
 }
 
 fn metric_of(job: &ImportanceJob, task: &Task) -> Result<Metric> {
-    let fallback = match task.kind() {
-        TaskKind::Classification => Metric::Accuracy,
-        TaskKind::Regression => Metric::R2,
-    };
-    let metric = job.metric.unwrap_or(fallback);
+    let metric = job.metric.unwrap_or(Metric::plain_for(task.kind()));
     if metric.task() != task.kind() {
         let fitting: Vec<&str> =
             Metric::ALL.into_iter().filter(|metric| metric.task() == task.kind()).map(Metric::word).collect();
