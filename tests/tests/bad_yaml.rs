@@ -145,7 +145,7 @@ fn five_mistakes_are_shown_at_once() {
         "`version` must be 1, found 2",
         "unknown preprocessing step `imput`",
         "unknown key `input`",
-        "`folds`: expected a whole number, found text `many`",
+        "unknown way to divide rows `many`",
         "unknown key `l3`",
     ];
     assert_has(&error, &places);

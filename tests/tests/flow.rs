@@ -434,6 +434,10 @@ fn a_stage_is_stopped_at_its_timeout() {
         ],
     );
     assert_eq!(place.ran_and_cached("people").0, ["data", "prepare", "features"]);
+    // Who wants no progress still wants to know.
+    let quiet = place.run(&["run", "p.yaml", "--progress", "none"]);
+    assert_eq!(quiet.code, 5);
+    assert_has(&quiet.stderr, &["  failed  slow: stopped after its timeout of 1 s"]);
 }
 
 #[test]
@@ -848,7 +852,7 @@ fn importance_tells_what_a_model_depends_on() {
     assert_eq!(grouped["features"].as_array().unwrap().len(), names.len() - 1);
     let refused =
         |more: &[&str]| place.fails(4, &[&["importance", path.as_str(), "--input", "people.csv"][..], more].concat());
-    assert_has(&refused(&["--metric", "rmse"]), &["rmse does not score what this model predicts"]);
+    assert_has(&refused(&["--metric", "rmse"]), &["`rmse` does not score a classification"]);
     assert_has(&refused(&["--output", "people.csv"]), &["the output people.csv would replace its own input"]);
     assert_has(&refused(&["--group", "none=zzz*"]), &["group `none`", "matches no feature column"]);
 }

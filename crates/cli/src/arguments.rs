@@ -106,7 +106,7 @@ pub enum ProgressStyle {
     Lines,
     /// JSON lines.
     Json,
-    /// Nothing.
+    /// Nothing but what fails.
     None,
 }
 
@@ -330,9 +330,8 @@ pub struct Schema {
 }
 
 fn metric(text: &str) -> Result<retune_spec::Metric, String> {
-    let found = retune_spec::Metric::ALL.into_iter().find(|metric| metric.word() == text);
-    found.ok_or_else(|| {
-        let words: Vec<&str> = retune_spec::Metric::ALL.into_iter().map(retune_spec::Metric::word).collect();
+    retune_spec::Metric::from_word(text).ok_or_else(|| {
+        let words: Vec<&str> = retune_spec::Metric::ALL.iter().map(|metric| metric.word()).collect();
         format!("use one of {}", words.join(", "))
     })
 }

@@ -25,7 +25,12 @@ pub fn listener(style: ProgressStyle) -> Box<dyn Listener> {
                 output::note(&json);
             }
         }),
-        ProgressStyle::None => Box::new(|_: &Event| {}),
+        // What failed is no progress: without it only the exit code would tell.
+        ProgressStyle::None => Box::new(|event: &Event| {
+            if let (Event::StageFailed { .. }, Some(text)) = (event, in_words(event)) {
+                output::note(&text);
+            }
+        }),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The table that a run ends with: base and tuned model side by side.
 
+use retune_spec::Metric;
 use serde_json::Value;
 
 use crate::output::{self, QUIET, STRONG};
@@ -45,7 +46,10 @@ pub fn print_scores(result: &Value) {
         header.push("difference".to_owned());
     }
     let metrics = first.get("scores").and_then(Value::as_object);
-    let rows = metrics.into_iter().flatten().map(|(metric, _)| {
+    let is_shown = |metric: &str| Metric::from_word(metric).is_none_or(Metric::is_headline);
+    let hidden = metrics.into_iter().flatten().filter(|(metric, _)| !is_shown(metric)).count();
+    let shown = metrics.into_iter().flatten().filter(|(metric, _)| is_shown(metric));
+    let rows = shown.map(|(metric, _)| {
         let mut row = vec![metric.clone()];
         row.extend(models.iter().map(|model| interval(model.pointer(&format!("/scores/{metric}")), false)));
         if models.len() > 1 {
@@ -55,6 +59,9 @@ pub fn print_scores(result: &Value) {
     });
     let header: Vec<&str> = header.iter().map(String::as_str).collect();
     output::print(&output::table(&header, rows.collect(), 1));
+    if hidden > 0 {
+        output::line(&format!("{QUIET}and {hidden} more with `--json`{QUIET:#}"));
+    }
 }
 
 /// Prints what a model's score loses by each column.

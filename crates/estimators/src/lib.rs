@@ -2,25 +2,42 @@
 //!
 //! [`Model`] binds it to the columns it was trained on. Each family is a file; fine-tuning takes their `fit_from`, `fit_more` and `fine_tune`.
 
+mod baseline;
 pub mod boosting;
+mod discriminant;
+mod family;
+pub mod forest;
+pub mod labels;
+pub mod lasso;
 mod lbfgs;
 mod lightgbm;
 pub mod linear;
 pub mod logistic;
-pub mod mlp;
 mod model;
+mod naive_bayes;
+mod neighbors;
+pub mod networks;
+mod products;
 mod rows;
+mod support_vectors;
 
+pub use crate::family::{Family, Learned};
 use ndarray::ArrayView2;
 use retune_metrics::{Prediction, Truth};
 use retune_spec::Estimator;
 use retune_stage::{Design, Device, FitContext, LoadDir, Progress, Result, SaveDir, Seed, StageError, Target, Task};
 
+pub use baseline::FittedBaseline;
 pub use boosting::FittedBoosting;
+pub use discriminant::{FittedLinearDiscriminant, FittedQuadraticDiscriminant};
+pub use forest::FittedForest;
 pub use linear::FittedLinear;
 pub use logistic::FittedLogistic;
-pub use mlp::FittedMlp;
-pub use model::Model;
+pub use model::{Calibrator, Combination, Decision, Knots, Member, Model, Sigmoid, logits};
+pub use naive_bayes::{FittedBernoulliBayes, FittedGaussianBayes, FittedMultinomialBayes};
+pub use neighbors::FittedNeighbors;
+pub use networks::FittedNetwork;
+pub use support_vectors::{FittedLinearSvm, FittedSvm};
 
 /// What training is told besides the rows.
 #[derive(Clone, Copy)]
@@ -59,48 +76,97 @@ pub struct FitInfo {
     pub notes: Vec<String>,
 }
 
-/// What a family learned.
-pub enum FittedModel {
-    /// Linear or ridge regression.
-    Linear(FittedLinear),
+/// The list of families: what is learned, and the hyperparameters that lead to it.
+macro_rules! families {
+    ($($(#[$doc:meta])* $model:ident($learned:ty) from $($estimator:ident),+;)*) => {
+        /// What a family learned.
+        pub enum FittedModel {
+            $($(#[$doc])* $model($learned),)*
+        }
+
+        fn learn(estimator: &Estimator, rows: &Design, task: &Task, options: &FitOptions) -> Result<(FittedModel, FitInfo)> {
+            match estimator {
+                $($(Estimator::$estimator(spec) => {
+                    let (model, info) = spec.learn(rows, task, options)?;
+                    Ok((FittedModel::$model(model), info))
+                })+)*
+            }
+        }
+
+        impl FittedModel {
+            /// The labels' probabilities or scores, or the values, of rows [rows, features].
+            pub fn predict(&self, features: ArrayView2<f64>) -> Result<Prediction> {
+                match self {
+                    $(Self::$model(model) => Learned::predict(model, features),)*
+                }
+            }
+
+            /// What was learned, in words.
+            pub fn describe(&self) -> String {
+                match self {
+                    $(Self::$model(model) => Learned::describe(model),)*
+                }
+            }
+
+            /// About how many numbers it is made of: what makes one model simpler than another.
+            pub fn size(&self) -> usize {
+                match self {
+                    $(Self::$model(model) => Learned::size(model),)*
+                }
+            }
+
+            /// Writes all of it.
+            pub fn save(&self, dir: &SaveDir) -> Result<()> {
+                match self {
+                    $(Self::$model(model) => Learned::save(model, dir),)*
+                }
+            }
+
+            /// Reads what [`FittedModel::save`] wrote for a model of this family.
+            pub fn load(estimator: &Estimator, dir: &LoadDir) -> Result<Self> {
+                Ok(match estimator {
+                    $($(Estimator::$estimator(_))|+ => Self::$model(Learned::load(dir)?),)*
+                })
+            }
+        }
+    };
+}
+
+families! {
+    /// Nothing of the features.
+    Baseline(FittedBaseline) from Baseline;
+    /// Coefficients of a linear model.
+    Linear(FittedLinear) from LinearRegression, Ridge, Lasso, ElasticNet;
     /// Logistic regression.
-    Logistic(FittedLogistic),
+    Logistic(FittedLogistic) from LogisticRegression;
+    /// A linear support vector machine.
+    LinearSvm(FittedLinearSvm) from LinearSvm;
+    /// A support vector machine with a kernel.
+    Svm(FittedSvm) from Svm;
+    /// The training rows.
+    Neighbors(FittedNeighbors) from KNearestNeighbors;
+    /// Normal distributions of columns.
+    GaussianBayes(FittedGaussianBayes) from GaussianNaiveBayes;
+    /// Shares of counts.
+    MultinomialBayes(FittedMultinomialBayes) from MultinomialNaiveBayes;
+    /// Shares of what is true.
+    BernoulliBayes(FittedBernoulliBayes) from BernoulliNaiveBayes;
+    /// Normal distributions with one covariance.
+    LinearDiscriminant(FittedLinearDiscriminant) from LinearDiscriminant;
+    /// Normal distributions with a covariance each.
+    QuadraticDiscriminant(FittedQuadraticDiscriminant) from QuadraticDiscriminant;
+    /// One or more decision trees.
+    Forest(FittedForest) from DecisionTree, RandomForest, ExtraTrees;
     /// Boosted trees.
-    Boosting(FittedBoosting),
-    /// A multi-layer perceptron.
-    Mlp(FittedMlp),
+    Boosting(FittedBoosting) from GradientBoosting;
+    /// A network in libtorch.
+    Network(FittedNetwork) from Mlp, TabularResnet, TabTransformer;
 }
 
 /// Trains the family that `estimator` names. Fails where a feature is not finite, where the family cannot do the task and where training diverges.
 pub fn fit(estimator: &Estimator, train: &Design, task: &Task, options: &FitOptions) -> Result<(FittedModel, FitInfo)> {
     refuse_unfit(estimator, train, task)?;
-    match estimator {
-        Estimator::LogisticRegression(spec) => {
-            let (model, info) = logistic::fit(spec, train, options)?;
-            Ok((FittedModel::Logistic(model), info))
-        }
-        Estimator::LinearRegression(_) => {
-            let squares = linear::LeastSquares::new(train)?;
-            let mut info = FitInfo::default();
-            let (rank, n_features) = (squares.rank(), train.features.ncols());
-            if rank < n_features {
-                info.notes.push(format!("of {n_features} columns only {rank} are independent of each other; the coefficients are those of the least norm"));
-            }
-            Ok((FittedModel::Linear(squares.solve(0.0)), info))
-        }
-        Estimator::Ridge(spec) => {
-            Ok((FittedModel::Linear(linear::LeastSquares::new(train)?.solve(spec.l2)), FitInfo::default()))
-        }
-        Estimator::GradientBoosting(spec) => {
-            let (model, info) = boosting::fit(spec, train, options)?;
-            Ok((FittedModel::Boosting(model), info))
-        }
-        Estimator::Mlp(spec) => {
-            let model = mlp::fit(spec, train, task, options)?;
-            let info = FitInfo { rounds: Some(model.n_epochs()), notes: Vec::new() };
-            Ok((FittedModel::Mlp(model), info))
-        }
-    }
+    learn(estimator, train, task, options)
 }
 
 fn refuse_unfit(estimator: &Estimator, train: &Design, task: &Task) -> Result<()> {
@@ -111,64 +177,20 @@ fn refuse_unfit(estimator: &Estimator, train: &Design, task: &Task) -> Result<()
     if train.features.ncols() == 0 {
         return Err(StageError::data(format!("{word} was given no feature column")));
     }
-    match task {
-        Task::Classification { .. } if !estimator.supports(retune_spec::data::TaskKind::Classification) => {
-            Err(StageError::data(format!("{word} predicts values, and the target holds labels"))
-                .help("use logistic_regression, gradient_boosting or mlp"))
-        }
-        Task::Regression if !estimator.supports(retune_spec::data::TaskKind::Regression) => {
-            Err(StageError::data(format!("{word} predicts labels, and the target holds values"))
-                .help("use ridge, linear_regression, gradient_boosting or mlp"))
-        }
-        _ => Ok(()),
+    let (holds, predicts) = match task {
+        Task::Classification { .. } => ("labels", "values"),
+        Task::Regression => ("values", "labels"),
+    };
+    if !estimator.supports(task.kind()) {
+        let others = Estimator::all().filter(|other| other.supports(task.kind())).map(|other| other.word());
+        return Err(StageError::data(format!("{word} predicts {predicts}, and the target holds {holds}"))
+            .help(format!("use one of {}", others.collect::<Vec<_>>().join(", "))));
     }
-}
-
-impl FittedModel {
-    /// The labels' probabilities, or the values, of rows [rows, features].
-    pub fn predict(&self, features: ArrayView2<f64>) -> Result<Prediction> {
-        match self {
-            Self::Linear(model) => model.predict(features),
-            Self::Logistic(model) => model.predict(features),
-            Self::Boosting(model) => model.predict(features),
-            Self::Mlp(model) => model.predict(features),
-        }
+    if let Some(misfit) = estimator.misfits(Some(task.kind())).into_iter().next() {
+        return Err(StageError::data(misfit.message).help(misfit.help));
     }
-
-    /// What was learned, in words.
-    pub fn describe(&self) -> String {
-        match self {
-            Self::Linear(model) => format!("a linear model of {} features", model.coefficients.len()),
-            Self::Logistic(model) => {
-                let (iterations, converged) = model.search();
-                let end = if converged { "converged after" } else { "not converged after" };
-                format!(
-                    "a logistic regression of {} features, {end} {iterations} iterations",
-                    model.coefficients.ncols()
-                )
-            }
-            Self::Boosting(model) => format!("{} rounds of boosted trees", model.rounds()),
-            Self::Mlp(model) => format!("a network trained for {} epochs", model.n_epochs()),
-        }
+    if !estimator.takes_categories() {
+        rows::check_numbers(train)?;
     }
-
-    /// Writes all of it.
-    pub fn save(&self, dir: &SaveDir) -> Result<()> {
-        match self {
-            Self::Linear(model) => model.save(dir),
-            Self::Logistic(model) => model.save(dir),
-            Self::Boosting(model) => model.save(dir),
-            Self::Mlp(model) => model.save(dir),
-        }
-    }
-
-    /// Reads what [`FittedModel::save`] wrote for a model of this family.
-    pub fn load(estimator: &Estimator, dir: &LoadDir) -> Result<Self> {
-        Ok(match estimator {
-            Estimator::LinearRegression(_) | Estimator::Ridge(_) => Self::Linear(FittedLinear::load(dir)?),
-            Estimator::LogisticRegression(_) => Self::Logistic(FittedLogistic::load(dir)?),
-            Estimator::GradientBoosting(_) => Self::Boosting(FittedBoosting::load(dir)?),
-            Estimator::Mlp(_) => Self::Mlp(FittedMlp::load(dir)?),
-        })
-    }
+    if estimator.takes_missing() { rows::check_not_infinite(train) } else { rows::check_finite(train) }
 }

@@ -9,10 +9,13 @@ use faer::linalg::solvers::{Qr, Svd};
 use ndarray::{Array1, ArrayView2};
 use rayon::prelude::*;
 use retune_metrics::Prediction;
-use retune_stage::{Design, LoadDir, Result, SaveDir, StageError};
+use retune_spec::estimators::{LinearRegression, Ridge};
+use retune_stage::{Design, LoadDir, Result, SaveDir, StageError, Task};
 use serde::{Deserialize, Serialize};
 
+use crate::family::{Family, Learned};
 use crate::rows::{check_finite, check_width, moments, row_weights, values};
+use crate::{FitInfo, FitOptions};
 
 /// Rows that are reduced by one thread; at least so many for every column.
 const BLOCK: usize = 1024;
@@ -27,21 +30,50 @@ pub struct FittedLinear {
     pub intercept: f64,
 }
 
-impl FittedLinear {
-    /// The values of rows [rows, features].
-    pub fn predict(&self, features: ArrayView2<f64>) -> Result<Prediction> {
+impl Family for LinearRegression {
+    type Learned = FittedLinear;
+
+    fn learn(&self, rows: &Design, _task: &Task, _options: &FitOptions) -> Result<(FittedLinear, FitInfo)> {
+        let squares = LeastSquares::new(rows)?;
+        let mut info = FitInfo::default();
+        let (rank, n_features) = (squares.rank(), rows.features.ncols());
+        if rank < n_features {
+            info.notes.push(format!(
+                "of {n_features} columns only {rank} are independent of each other; the coefficients are those of the least norm"
+            ));
+        }
+        Ok((squares.solve(0.0), info))
+    }
+}
+
+impl Family for Ridge {
+    type Learned = FittedLinear;
+
+    fn learn(&self, rows: &Design, _task: &Task, _options: &FitOptions) -> Result<(FittedLinear, FitInfo)> {
+        Ok((LeastSquares::new(rows)?.solve(self.l2), FitInfo::default()))
+    }
+}
+
+impl Learned for FittedLinear {
+    fn predict(&self, features: ArrayView2<f64>) -> Result<Prediction> {
         check_width(features, self.coefficients.len())?;
         let coefficients = Array1::from(self.coefficients.clone());
         Ok(Prediction::Values((features.dot(&coefficients) + self.intercept).to_vec()))
     }
 
-    /// Writes `linear.json`.
-    pub fn save(&self, dir: &SaveDir) -> Result<()> {
+    fn describe(&self) -> String {
+        format!("a linear model of {} features", self.coefficients.len())
+    }
+
+    fn size(&self) -> usize {
+        self.coefficients.len() + 1
+    }
+
+    fn save(&self, dir: &SaveDir) -> Result<()> {
         dir.json("linear.json", self)
     }
 
-    /// Reads what [`FittedLinear::save`] wrote.
-    pub fn load(dir: &LoadDir) -> Result<Self> {
+    fn load(dir: &LoadDir) -> Result<Self> {
         dir.json("linear.json")
     }
 }
@@ -112,7 +144,7 @@ impl LeastSquares {
 }
 
 /// The triangle R of the QR decomposition of a matrix: of blocks of rows, then of their triangles.
-fn triangle(n_rows: usize, n_columns: usize, cell: &(impl Fn(usize, usize) -> f64 + Sync)) -> Mat<f64> {
+pub(crate) fn triangle(n_rows: usize, n_columns: usize, cell: &(impl Fn(usize, usize) -> f64 + Sync)) -> Mat<f64> {
     let block = BLOCK.max(4 * n_columns);
     let triangles: Vec<Mat<f64>> = (0..n_rows.div_ceil(block))
         .into_par_iter()

@@ -1,18 +1,21 @@
-//! Multinomial logistic regression by L-BFGS on blocked matrix products.
+//! Multinomial logistic regression by L-BFGS on blocked matrix products; with an L1 penalty, by Newton steps.
 //!
 //! The objective is scikit-learn's: the weighted mean of the cross-entropy plus `l2 / (2 * sum of weights)` times the squared norm of the coefficients,
 //! where two labels share one vector of coefficients and more have one each. The search runs on centred columns scaled by the diagonal of the Hessian
 //! at zero, which moves no optimum and makes it converge where columns differ by orders of magnitude. Rows are summed in blocks of a fixed size and
 //! in their order, so that the result does not depend on the number of threads.
 
+mod newton;
+
 use ndarray::linalg::general_mat_mul;
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, ArrayViewMut2, Axis, s};
 use rayon::prelude::*;
 use retune_metrics::Prediction;
 use retune_spec::estimators::LogisticRegression;
-use retune_stage::{Design, LoadDir, Progress, Result, SaveDir, StageError};
+use retune_stage::{Design, LoadDir, Progress, Result, SaveDir, StageError, Task};
 use serde::{Deserialize, Serialize};
 
+use crate::family::{Family, Learned};
 use crate::lbfgs::{Objective, minimise};
 use crate::rows::{check_finite, check_width, class_weights, codes, moments, row_weights};
 use crate::{FitInfo, FitOptions};
@@ -72,8 +75,16 @@ pub fn fit_from(
             Some(start) => loss.point(start.coefficients.view(), start.intercepts.view()),
             None => vec![0.0; loss.outputs * (rows.features.ncols() + 1)],
         };
-    let minimum = minimise(&loss, point, spec.max_iterations)?;
-    let (coefficients, intercepts) = loss.parameters(&minimum.point);
+    let minimum = if spec.l1 > 0.0 {
+        newton::minimise(&loss, point, spec.max_iterations)?
+    } else {
+        minimise(&loss, point, spec.max_iterations)?
+    };
+    let (coefficients, mut intercepts) = loss.parameters(&minimum.point);
+    if intercepts.len() > 1 {
+        // What is added to all of them moves no probability; scikit-learn's sum to 0.
+        intercepts -= intercepts.mean().unwrap_or(0.0);
+    }
     if !minimum.value.is_finite() || coefficients.iter().chain(&intercepts).any(|value| !value.is_finite()) {
         return Err(StageError::failed("the logistic regression diverged: its loss is not finite")
             .help("scale the columns: `standard_scale`"));
@@ -89,9 +100,16 @@ pub fn fit_from(
     Ok((FittedLogistic { coefficients, intercepts, card }, info))
 }
 
-impl FittedLogistic {
-    /// The labels' probabilities of rows [rows, features].
-    pub fn predict(&self, features: ArrayView2<f64>) -> Result<Prediction> {
+impl Family for LogisticRegression {
+    type Learned = FittedLogistic;
+
+    fn learn(&self, rows: &Design, _task: &Task, options: &FitOptions) -> Result<(FittedLogistic, FitInfo)> {
+        fit(self, rows, options)
+    }
+}
+
+impl Learned for FittedLogistic {
+    fn predict(&self, features: ArrayView2<f64>) -> Result<Prediction> {
         check_width(features, self.coefficients.ncols())?;
         let mut probabilities = Array2::zeros((features.nrows(), self.card.n_classes));
         let blocks = probabilities.axis_chunks_iter_mut(Axis(0), TILE).into_par_iter();
@@ -105,6 +123,42 @@ impl FittedLogistic {
         Ok(Prediction::Probabilities(probabilities))
     }
 
+    fn describe(&self) -> String {
+        let (iterations, converged) = self.search();
+        let end = if converged { "converged after" } else { "not converged after" };
+        format!("a logistic regression of {} features, {end} {iterations} iterations", self.coefficients.ncols())
+    }
+
+    fn size(&self) -> usize {
+        self.coefficients.len() + self.intercepts.len()
+    }
+
+    fn save(&self, dir: &SaveDir) -> Result<()> {
+        dir.json("logistic.json", &self.card)?;
+        let intercepts = self.intercepts.view().insert_axis(Axis(1));
+        dir.matrices(
+            "coefficients.safetensors",
+            &[("coefficients", self.coefficients.view()), ("intercepts", intercepts)],
+        )
+    }
+
+    fn load(dir: &LoadDir) -> Result<Self> {
+        let card: Card = dir.json("logistic.json")?;
+        let mut matrices = dir.matrices("coefficients.safetensors")?;
+        let outputs = if card.seen.len() == 2 { 1 } else { card.seen.len() };
+        let mut take = |name| matrices.remove(name).filter(|matrix| matrix.nrows() == outputs);
+        match (take("coefficients"), take("intercepts")) {
+            (Some(coefficients), Some(intercepts)) if intercepts.ncols() == 1 => {
+                Ok(Self { coefficients, intercepts: intercepts.column(0).to_owned(), card })
+            }
+            _ => Err(StageError::failed(
+                "coefficients.safetensors does not hold the coefficients that logistic.json names",
+            )),
+        }
+    }
+}
+
+impl FittedLogistic {
     /// The labels' probabilities of a row of scores.
     fn spread(&self, scores: ArrayView1<f64>, mut give: impl FnMut(usize, f64)) {
         if let (&[first, second], 1) = (self.card.seen.as_slice(), scores.len()) {
@@ -124,32 +178,6 @@ impl FittedLogistic {
     pub fn search(&self) -> (usize, bool) {
         (self.card.iterations, self.card.converged)
     }
-
-    /// Writes `logistic.json` and `coefficients.safetensors`.
-    pub fn save(&self, dir: &SaveDir) -> Result<()> {
-        dir.json("logistic.json", &self.card)?;
-        let intercepts = self.intercepts.view().insert_axis(Axis(1));
-        dir.matrices(
-            "coefficients.safetensors",
-            &[("coefficients", self.coefficients.view()), ("intercepts", intercepts)],
-        )
-    }
-
-    /// Reads what [`FittedLogistic::save`] wrote.
-    pub fn load(dir: &LoadDir) -> Result<Self> {
-        let card: Card = dir.json("logistic.json")?;
-        let mut matrices = dir.matrices("coefficients.safetensors")?;
-        let outputs = if card.seen.len() == 2 { 1 } else { card.seen.len() };
-        let mut take = |name| matrices.remove(name).filter(|matrix| matrix.nrows() == outputs);
-        match (take("coefficients"), take("intercepts")) {
-            (Some(coefficients), Some(intercepts)) if intercepts.ncols() == 1 => {
-                Ok(Self { coefficients, intercepts: intercepts.column(0).to_owned(), card })
-            }
-            _ => Err(StageError::failed(
-                "coefficients.safetensors does not hold the coefficients that logistic.json names",
-            )),
-        }
-    }
 }
 
 /// The loss over the parameters of the search: for every output the scaled coefficients and the intercept of the centred columns.
@@ -160,6 +188,7 @@ struct Loss<'a> {
     weights: Option<Vec<f64>>,
     total_weight: f64,
     l2: f64,
+    l1: f64,
     tolerance: f64,
     outputs: usize,
     center: Array1<f64>,
@@ -193,6 +222,7 @@ impl<'a> Loss<'a> {
             weights,
             total_weight,
             l2: spec.l2,
+            l1: spec.l1,
             tolerance: spec.tolerance,
             outputs: if seen.len() == 2 { 1 } else { seen.len() },
             center,
@@ -223,6 +253,19 @@ impl<'a> Loss<'a> {
             scaled.chain([intercept + row.dot(&self.center)]).collect::<Vec<_>>()
         };
         coefficients.rows().into_iter().zip(intercepts).flat_map(searched).collect()
+    }
+
+    /// A gradient by the parameters of the search as the one by coefficients and intercepts of the columns as they are.
+    fn unscaled(&self, gradient: &[f64]) -> impl Iterator<Item = f64> {
+        let n_features = self.scale.len();
+        gradient.chunks_exact(n_features + 1).flat_map(move |gradient| {
+            let by_intercept = gradient[n_features];
+            let by_coefficient = move |feature: usize| {
+                let searched = if self.scale[feature] > 0.0 { gradient[feature] / self.scale[feature] } else { 0.0 };
+                searched + self.center[feature] * by_intercept
+            };
+            (0..n_features).map(by_coefficient).chain([by_intercept])
+        })
     }
 
     /// The summed loss of some rows and its gradient by coefficients and intercepts.
@@ -286,16 +329,7 @@ impl Objective for Loss<'_> {
 
     /// By the gradient as the columns are, as scikit-learn has it.
     fn converged(&self, gradient: &[f64]) -> bool {
-        let n_features = self.scale.len();
-        gradient.chunks_exact(n_features + 1).all(|gradient| {
-            let by_intercept = gradient[n_features];
-            let by_coefficient = |feature: usize| {
-                let searched = if self.scale[feature] > 0.0 { gradient[feature] / self.scale[feature] } else { 0.0 };
-                searched + self.center[feature] * by_intercept
-            };
-            by_intercept.abs() <= self.tolerance
-                && (0..n_features).all(|feature| by_coefficient(feature).abs() <= self.tolerance)
-        })
+        self.unscaled(gradient).all(|slope| slope.abs() <= self.tolerance)
     }
 
     fn proceed(&self, _iteration: usize) -> Result<()> {
@@ -335,6 +369,6 @@ fn row_loss(scores: &mut [f64], class: usize, weight: f64) -> f64 {
     sum.ln() - of_class
 }
 
-fn sigmoid(score: f64) -> f64 {
+pub(crate) fn sigmoid(score: f64) -> f64 {
     if score >= 0.0 { 1.0 / (1.0 + (-score).exp()) } else { score.exp() / (1.0 + score.exp()) }
 }

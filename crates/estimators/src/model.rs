@@ -1,5 +1,9 @@
 //! A trained model with everything that it needs to predict rows it has never seen.
 
+mod calibration;
+mod combination;
+mod decision;
+
 use std::any::Any;
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -8,33 +12,74 @@ use polars::prelude::{Column, DataFrame};
 use retune_metrics::Prediction;
 use retune_spec::Estimator;
 use retune_stage::{
-    Design, Field, Fitted, Kind, LoadDir, Result, Role, Rows, SaveDir, Schema, StageError, Table, Task,
+    Design, Field, Fitted, Kind, Levels, LoadDir, Result, Role, Rows, SaveDir, Schema, StageError, Table, Task,
 };
 use serde::{Deserialize, Serialize};
 
+pub use self::calibration::{Calibrator, Knots, Sigmoid, logits};
+pub use self::combination::Combination;
+pub use self::decision::Decision;
 use crate::{FitInfo, FitOptions, FittedModel};
 
 /// A trained model; cheap to clone. What it was asked to be, what it learned, the columns that it needs and the labels that it knows.
+///
+/// It has one member or more. What these predict is combined, then calibrated, then decided.
 #[derive(Clone)]
 pub struct Model {
     /// What is predicted.
     pub task: Task,
     /// The features in the order of training, and the task.
     pub input: Schema,
+    members: Vec<Member>,
+    combination: Combination,
+    calibration: Option<Calibrator>,
+    decision: Option<Decision>,
+    /// The levels of the categorical features, as [`Design::levels`] has them.
+    levels: Vec<Option<Levels>>,
+    output: Schema,
+}
+
+/// One of the models that predict together.
+#[derive(Clone)]
+pub struct Member {
     /// The family and its hyperparameters.
     pub estimator: Estimator,
     /// What was learned.
     pub fitted: Arc<FittedModel>,
-    output: Schema,
 }
 
-/// What `model.json` says.
+/// What `model.json` says. Models that were stored before there were several members have the first three only.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Card {
     estimator: Estimator,
     task: Task,
     features: Vec<Field>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    others: Vec<Estimator>,
+    #[serde(default, skip_serializing_if = "CombinationCard::is_single")]
+    combination: CombinationCard,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    calibration: Option<Calibrator>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    decision: Option<Decision>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    levels: Vec<Option<Vec<String>>>,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum CombinationCard {
+    #[default]
+    Single,
+    Weighted(Vec<f64>),
+    Stacked(Estimator),
+}
+
+impl CombinationCard {
+    fn is_single(&self) -> bool {
+        matches!(self, Self::Single)
+    }
 }
 
 impl Model {
@@ -42,42 +87,165 @@ impl Model {
     pub fn fit(estimator: &Estimator, train: &Rows, options: &FitOptions) -> Result<(Self, FitInfo)> {
         let schema = train.schema();
         let task = schema.task.clone().ok_or_else(|| StageError::data("the rows have no target column"))?;
-        let (fitted, info) = crate::fit(estimator, &train.design()?, &task, options)?;
-        Ok((Self::new(estimator.clone(), task, schema.features().cloned().collect(), fitted), info))
+        let train = train.design()?;
+        let (fitted, info) = crate::fit(estimator, &train, &task, options)?;
+        let model = Self::new(estimator.clone(), task, schema.features().cloned().collect(), fitted);
+        Ok((model.with_levels(train.levels), info))
     }
 
-    /// A model of its parts; `features` are the columns in the order of training.
+    /// A model of one member; `features` are the columns in the order of training.
     pub fn new(estimator: Estimator, task: Task, features: Vec<Field>, fitted: FittedModel) -> Self {
-        let number = |name: String| Field::feature(name, Kind::Numeric);
-        let fields = match &task {
-            Task::Regression => vec![number(PREDICTION.to_owned())],
-            Task::Classification { labels } => {
-                let probabilities = labels.iter().map(|label| number(format!("probability_{label}")));
-                [Field::feature(PREDICTION, Kind::Categorical)].into_iter().chain(probabilities).collect()
-            }
-        };
-        let input = Schema { fields: features, task: Some(task.clone()) };
-        Self { task, input, estimator, fitted: Arc::new(fitted), output: Schema { fields, task: None } }
+        Self::of(vec![Member::new(estimator, fitted)], Combination::Single, task, features)
     }
 
-    /// The same columns, with another family or other hyperparameters.
+    /// A model of several members, which were all trained on the same columns. Fails where the combination does not fit them.
+    pub fn together(members: Vec<Member>, combination: Combination, task: Task, features: Vec<Field>) -> Result<Self> {
+        combination.check(members.len())?;
+        Ok(Self::of(members, combination, task, features))
+    }
+
+    fn of(members: Vec<Member>, combination: Combination, task: Task, features: Vec<Field>) -> Self {
+        let input = Schema { fields: features, task: Some(task.clone()) };
+        let (calibration, decision, output) = (None, None, Schema { fields: Vec::new(), task: None });
+        let levels = Vec::new();
+        Self { task, input, members, combination, calibration, decision, levels, output }.named()
+    }
+
+    /// The same, trained on categorical features with these levels.
+    #[must_use]
+    pub fn with_levels(self, levels: Vec<Option<Levels>>) -> Self {
+        Self { levels, ..self }
+    }
+
+    /// Corrects what was combined. Fails for a calibration of other labels.
+    pub fn with_calibration(self, calibration: Calibrator) -> Result<Self> {
+        calibration.check(self.n_labels())?;
+        Ok(Self { calibration: Some(calibration), ..self }.named())
+    }
+
+    /// Decides by something other than the greatest probability. Fails for a decision between other labels.
+    pub fn with_decision(self, decision: Decision) -> Result<Self> {
+        decision.check(self.n_labels())?;
+        Ok(Self { decision: Some(decision), ..self })
+    }
+
+    /// The same, where the first member learned something else.
     #[must_use]
     pub fn with_fitted(&self, fitted: FittedModel, estimator: Estimator) -> Self {
-        Self { fitted: Arc::new(fitted), estimator, ..self.clone() }
+        let others = self.members.iter().skip(1).cloned();
+        self.with_members([Member::new(estimator, fitted)].into_iter().chain(others).collect())
+    }
+
+    /// The same with other members in place of as many.
+    #[must_use]
+    pub fn with_members(&self, members: Vec<Member>) -> Self {
+        debug_assert_eq!(members.len(), self.members.len());
+        Self { members, ..self.clone() }.named()
+    }
+
+    /// The members, in the order in which the combination counts them.
+    pub fn members(&self) -> &[Member] {
+        &self.members
+    }
+
+    /// How their predictions become one.
+    pub fn combination(&self) -> &Combination {
+        &self.combination
+    }
+
+    /// What corrects the probabilities, if anything does.
+    pub fn calibration(&self) -> Option<&Calibrator> {
+        self.calibration.as_ref()
+    }
+
+    /// What decides besides the greatest probability, if anything does.
+    pub fn decision(&self) -> Option<&Decision> {
+        self.decision.as_ref()
+    }
+
+    /// The first member's family and hyperparameters.
+    pub fn estimator(&self) -> &Estimator {
+        &self.members[0].estimator
+    }
+
+    /// What the first member learned.
+    pub fn fitted(&self) -> &FittedModel {
+        &self.members[0].fitted
+    }
+
+    /// The words of the families, each once.
+    pub fn family(&self) -> String {
+        let mut words: Vec<&str> = self.members.iter().map(|member| member.estimator.word()).collect();
+        let mut known = std::collections::HashSet::new();
+        words.retain(|word| known.insert(*word));
+        words.join(" + ")
+    }
+
+    /// What was learned, in words.
+    pub fn describe(&self) -> String {
+        let labels = match &self.task {
+            Task::Classification { labels } => labels.as_slice(),
+            Task::Regression => &[],
+        };
+        let calibration = self.calibration.iter().map(Calibrator::describe);
+        let decision = self.decision.iter().map(|decision| decision.describe(labels));
+        let parts: Vec<String> =
+            [self.combination.describe(&self.members)].into_iter().chain(calibration).chain(decision).collect();
+        parts.join("; ")
+    }
+
+    fn n_labels(&self) -> usize {
+        self.task.n_classes().unwrap_or(0)
+    }
+
+    /// Whether labels have scores, which are no probabilities.
+    fn gives_scores(&self) -> bool {
+        let single = matches!(self.combination, Combination::Single);
+        single && self.calibration.is_none() && !self.estimator().gives_probabilities()
+    }
+
+    /// The same with the columns that it puts out.
+    fn named(mut self) -> Self {
+        let number = |name: String| Field::feature(name, Kind::Numeric);
+        self.output.fields = match &self.task {
+            Task::Regression => vec![number(PREDICTION.to_owned())],
+            Task::Classification { labels } => {
+                let what = if self.gives_scores() { SCORE } else { PROBABILITY };
+                let by_label = labels.iter().map(|label| number(format!("{what}_{label}")));
+                [Field::feature(PREDICTION, Kind::Categorical)].into_iter().chain(by_label).collect()
+            }
+        };
+        self
     }
 
     /// Predicts rows. Features are found by name; those that the model does not know are left out.
     pub fn predict(&self, rows: &Design) -> Result<Prediction> {
         let bound = self.bind(rows)?;
-        crate::rows::check_finite(&bound)?;
-        self.fitted.predict(bound.features.view())
+        if self.members.iter().all(|member| member.estimator.takes_missing()) {
+            crate::rows::check_not_infinite(&bound)?;
+        } else {
+            crate::rows::check_finite(&bound)?;
+        }
+        let said = |member: &Member| member.fitted.predict(bound.features.view());
+        let combined = match (&self.combination, self.members.as_slice()) {
+            (Combination::Single, [only]) => said(only)?,
+            (several, members) => several.apply(&members.iter().map(said).collect::<Result<Vec<_>>>()?)?,
+        };
+        let calibrated = match &self.calibration {
+            Some(calibration) => calibration.apply(&combined)?,
+            None => combined,
+        };
+        match &self.decision {
+            Some(decision) => decision.apply(calibrated),
+            None => Ok(calibrated),
+        }
     }
 
     /// The rows with the model's features in the order of its training.
     pub fn bind<'a>(&self, rows: &'a Design) -> Result<Cow<'a, Design>> {
         let same = rows.names.len() == self.input.fields.len()
             && self.input.fields.iter().zip(&rows.names).all(|(field, name)| field.name == *name);
-        if same {
+        if same && self.levels.is_empty() && rows.levels.is_empty() {
             return Ok(Cow::Borrowed(rows));
         }
         let position = |field: &Field| rows.names.iter().position(|name| *name == field.name);
@@ -100,16 +268,30 @@ impl Model {
             .help("take the rows through the same stages as the training rows"));
         }
         let positions: Vec<usize> = positions.into_iter().flatten().collect();
-        Ok(Cow::Owned(Design {
+        let mut bound = Design {
             features: rows.features.select(ndarray::Axis(1), &positions),
             names: self.input.fields.iter().map(|field| field.name.clone()).collect(),
+            levels: positions.iter().map(|&at| rows.levels_of(at).cloned()).collect(),
+            row_numbers: rows.row_numbers.clone(),
             target: rows.target.clone(),
             weights: rows.weights.clone(),
             ties: rows.ties.clone(),
-        }))
+        };
+        for (feature, name) in bound.names.iter().enumerate() {
+            let trained = self.levels.get(feature).is_some_and(Option::is_some);
+            if trained != bound.levels_of(feature).is_some() {
+                let (was, is) = if trained { ("categorical", "numbers") } else { ("numbers", "categorical") };
+                return Err(StageError::data(format!(
+                    "the model was trained on `{name}` as {was}, and it is {is} here"
+                )));
+            }
+        }
+        bound.recode(&self.levels);
+        Ok(Cow::Owned(bound))
     }
 
-    /// The predictions as a table: row numbers, ids and flags where the rows have them, `prediction`, and for labels `probability_LABEL`.
+    /// The predictions as a table: row numbers, ids and flags where the rows have them, `prediction`, and for labels `probability_LABEL`
+    /// or, where the model gives scores, `score_LABEL`.
     pub fn predictions(&self, rows: &Rows) -> Result<Table> {
         let prediction = self.predict(&rows.design()?)?;
         let carried = |field: &&Field| matches!(field.role, Role::RowNumber | Role::Id | Role::Flags);
@@ -134,32 +316,65 @@ impl Model {
     }
 
     fn columns(&self, prediction: &Prediction) -> Vec<Column> {
-        match (prediction, &self.task) {
-            (Prediction::Probabilities(probabilities), Task::Classification { labels }) => {
-                let names: Vec<&str> = prediction.labels().iter().map(|&code| labels[code as usize].as_str()).collect();
-                let probability = |(label, column): (&String, ndarray::ArrayView1<f64>)| {
-                    Column::new(format!("probability_{label}").into(), column.to_vec())
-                };
-                [Column::new(PREDICTION.into(), names)]
-                    .into_iter()
-                    .chain(labels.iter().zip(probabilities.columns()).map(probability))
-                    .collect()
-            }
-            (Prediction::Values(values), _) => vec![Column::new(PREDICTION.into(), values)],
-            (Prediction::Probabilities(_), Task::Regression) => Vec::new(),
-        }
+        let by_label = match (prediction, &self.task) {
+            (Prediction::Values(values), _) => return vec![Column::new(PREDICTION.into(), values)],
+            (_, Task::Classification { labels }) => prediction.by_label().map(|by_label| (labels, by_label)),
+            (_, Task::Regression) => None,
+        };
+        let Some((labels, by_label)) = by_label else { return Vec::new() };
+        let names: Vec<&str> = prediction.labels().iter().map(|&code| labels[code as usize].as_str()).collect();
+        let what = if prediction.probabilities().is_some() { PROBABILITY } else { SCORE };
+        let column = |(label, column): (&String, ndarray::ArrayView1<f64>)| {
+            Column::new(format!("{what}_{label}").into(), column.to_vec())
+        };
+        [Column::new(PREDICTION.into(), names)]
+            .into_iter()
+            .chain(labels.iter().zip(by_label.columns()).map(column))
+            .collect()
     }
 
     /// Reads what [`Fitted::save`] wrote.
     pub fn load(dir: &LoadDir) -> Result<Self> {
-        let Card { estimator, task, features } = dir.json("model.json")?;
-        let fitted = FittedModel::load(&estimator, &dir.child("fitted"))?;
-        Ok(Self::new(estimator, task, features, fitted))
+        let card: Card = dir.json("model.json")?;
+        let load = |(number, estimator): (usize, Estimator)| {
+            let fitted = FittedModel::load(&estimator, &dir.child(&folder(number)))?;
+            Ok(Member::new(estimator, fitted))
+        };
+        let members = [card.estimator].into_iter().chain(card.others).enumerate().map(load).collect::<Result<_>>()?;
+        let combination = match card.combination {
+            CombinationCard::Single => Combination::Single,
+            CombinationCard::Weighted(weights) => Combination::Weighted(weights),
+            CombinationCard::Stacked(estimator) => {
+                let fitted = FittedModel::load(&estimator, &dir.child(STACK))?;
+                Combination::Stacked(Member::new(estimator, fitted))
+            }
+        };
+        let levels = card.levels.into_iter().map(|levels| levels.map(Levels::from)).collect();
+        let mut model = Self::together(members, combination, card.task, card.features)?.with_levels(levels);
+        if let Some(calibration) = card.calibration {
+            model = model.with_calibration(calibration)?;
+        }
+        match card.decision {
+            Some(decision) => model.with_decision(decision),
+            None => Ok(model),
+        }
     }
 }
 
+/// The folder of a member.
+fn folder(number: usize) -> String {
+    if number == 0 { "fitted".to_owned() } else { format!("fitted_{}", number + 1) }
+}
+
+/// The folder of the model of predictions.
+const STACK: &str = "stack";
+
 /// The column that holds what is predicted.
 const PREDICTION: &str = "prediction";
+
+/// How the columns of labels begin.
+const PROBABILITY: &str = "probability";
+const SCORE: &str = "score";
 
 impl Fitted for Model {
     fn kind(&self) -> &'static str {
@@ -180,10 +395,28 @@ impl Fitted for Model {
     }
 
     fn save(&self, dir: &SaveDir) -> Result<()> {
-        let card =
-            Card { estimator: self.estimator.clone(), task: self.task.clone(), features: self.input.fields.clone() };
+        let card = Card {
+            estimator: self.estimator().clone(),
+            task: self.task.clone(),
+            features: self.input.fields.clone(),
+            others: self.members.iter().skip(1).map(|member| member.estimator.clone()).collect(),
+            combination: match &self.combination {
+                Combination::Single => CombinationCard::Single,
+                Combination::Weighted(weights) => CombinationCard::Weighted(weights.clone()),
+                Combination::Stacked(model) => CombinationCard::Stacked(model.estimator.clone()),
+            },
+            calibration: self.calibration.clone(),
+            decision: self.decision.clone(),
+            levels: self.levels.iter().map(|levels| levels.as_ref().map(|levels| levels.to_vec())).collect(),
+        };
         dir.json("model.json", &card)?;
-        self.fitted.save(&dir.child("fitted"))
+        for (number, member) in self.members.iter().enumerate() {
+            member.fitted.save(&dir.child(&folder(number)))?;
+        }
+        match &self.combination {
+            Combination::Stacked(model) => model.fitted.save(&dir.child(STACK)),
+            _ => Ok(()),
+        }
     }
 
     fn as_any(&self) -> &dyn Any {

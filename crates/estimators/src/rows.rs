@@ -8,14 +8,44 @@ use retune_stage::{Design, Result, StageError, Target};
 /// Rows that are summed by one thread.
 const MOMENT_ROWS: usize = 4096;
 
-/// Fails where a feature is NaN or infinite, naming it.
+/// Fails where a number is NaN or infinite, naming its column. A missing level is a level of its own to families that take such columns.
 pub(crate) fn check_finite(rows: &Design) -> Result<()> {
-    let Some(place) = rows.features.iter().position(|value| !value.is_finite()) else { return Ok(()) };
+    refuse(rows, |value| !value.is_finite())
+}
+
+/// Fails where a feature is infinite, naming it, for families that take missing values.
+pub(crate) fn check_not_infinite(rows: &Design) -> Result<()> {
+    refuse(rows, f64::is_infinite)
+}
+
+fn refuse(rows: &Design, is_refused: impl Fn(f64) -> bool) -> Result<()> {
     let n_features = rows.features.ncols();
+    let is_missing_level = |place: usize, value: f64| value.is_nan() && rows.levels_of(place % n_features).is_some();
+    let mut values = rows.features.iter().enumerate();
+    let Some(place) = values.position(|(place, &value)| is_refused(value) && !is_missing_level(place, value)) else {
+        return Ok(());
+    };
     let (row, column) = (place / n_features, place % n_features);
-    let (name, value) = (&rows.names[column], rows.features[[row, column]]);
-    Err(StageError::data(format!("column `{name}` holds {value} in row {} of {}", row + 1, rows.n_rows()))
-        .help("add `impute` or `clip_outliers` before this stage"))
+    let (name, value, row) = (&rows.names[column], rows.features[[row, column]], rows.row_number(row));
+    Err(if value.is_nan() {
+        StageError::data(format!("column `{name}` has a missing value in row {row}"))
+            .help("add the step `impute` before this stage")
+    } else {
+        StageError::data(format!("column `{name}` holds {value} in row {row}"))
+            .help("add the step `clip_outliers` before this stage")
+    })
+}
+
+/// Fails where a feature is categorical, for families that need numbers.
+pub(crate) fn check_numbers(rows: &Design) -> Result<()> {
+    match (0..rows.names.len()).find(|&feature| rows.levels_of(feature).is_some()) {
+        None => Ok(()),
+        Some(feature) => {
+            let name = &rows.names[feature];
+            Err(StageError::data(format!("column `{name}` is categorical, where numbers are needed"))
+                .help(retune_stage::encoder_hint(retune_stage::Kind::Categorical)))
+        }
+    }
 }
 
 /// Fails where rows to predict have more or fewer features than the training rows.

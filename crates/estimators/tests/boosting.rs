@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use ndarray::Array2;
-use retune_estimators::{FitOptions, boosting};
+use retune_estimators::{FitOptions, Learned, boosting};
 use retune_metrics::Prediction;
 use retune_spec::estimators::{ClassWeight, GradientBoosting};
 use retune_spec::fine_tuning::BoostingTuning;
@@ -18,9 +18,25 @@ fn spec(json: &str) -> GradientBoosting {
     serde_json::from_str(json).unwrap()
 }
 
+/// Null is NaN.
 fn matrix(value: &Value) -> Array2<f64> {
-    let rows: Vec<Vec<f64>> = serde_json::from_value(value.clone()).unwrap();
-    Array2::from_shape_vec((rows.len(), rows[0].len()), rows.concat()).unwrap()
+    let rows: Vec<Vec<Option<f64>>> = serde_json::from_value(value.clone()).unwrap();
+    let cells = rows.iter().flatten().map(|cell| cell.unwrap_or(f64::NAN)).collect();
+    Array2::from_shape_vec((rows.len(), rows[0].len()), cells).unwrap()
+}
+
+/// Labels where the target is whole numbers below 3 of some `labels`, else values.
+fn target_of(case: &Value) -> Target {
+    match case["raw"][0].as_array().map(Vec::len) {
+        _ if case["hyperparameters"]["loss"].is_string() => {
+            Target::Values(serde_json::from_value(case["target"].clone()).unwrap())
+        }
+        _ if case["target"][0].is_f64() => Target::Values(serde_json::from_value(case["target"].clone()).unwrap()),
+        outputs => Target::Classes {
+            codes: serde_json::from_value(case["target"].clone()).unwrap(),
+            n_classes: outputs.unwrap().max(2),
+        },
+    }
 }
 
 fn names(n_features: usize) -> Vec<String> {
@@ -64,6 +80,7 @@ fn predictions_are_those_of_lightgbm() {
                     probabilities.column(1).to_vec()
                 }
                 Prediction::Probabilities(probabilities) => probabilities.into_raw_vec_and_offset().0,
+                other => panic!("{other:?}"),
             };
             assert_eq!(ours.len(), theirs.len(), "{name}");
             for (ours, theirs) in ours.iter().zip(&theirs) {
@@ -277,6 +294,83 @@ fn what_lightgbm_refuses_is_said() {
     let rows = noisy(60, 13);
     let error = boosting::fit(&spec(r#"{"learning_rate": -1.0}"#), &rows, &options(1, 1)).err().unwrap();
     assert!(error.message.starts_with("LightGBM: "), "{error}");
+}
+
+/// Each hyperparameter, and missing values, against the raw scores of LightGBM.
+#[test]
+fn raw_scores_are_those_of_lightgbm() {
+    let file: Value = serde_json::from_str(include_str!("fixtures/boosting.json")).unwrap();
+    for case in file["raw"].as_array().unwrap() {
+        let mut parameters = serde_json::json!({ "trees": 20, "leaves": 7, "min_rows": 10, "bins": 63 });
+        parameters.as_object_mut().unwrap().extend(case["hyperparameters"].as_object().unwrap().clone());
+        let features = matrix(&file[case["rows"].as_str().unwrap()]);
+        let rows = Design { features, names: names(6), target: Some(target_of(case)), ..Design::default() };
+        let (model, _) = boosting::fit(&spec(&parameters.to_string()), &rows, &options(1, 2)).unwrap();
+        let (ours, theirs) = (model.raw(rows.features.slice(ndarray::s![..50, ..])).unwrap(), matrix(&case["raw"]));
+        assert_eq!(ours.dim(), theirs.dim(), "{}", case["name"]);
+        for (ours, theirs) in ours.iter().zip(&theirs) {
+            assert!((ours - theirs).abs() < 1e-9 * theirs.abs().max(1.0), "{}: {ours} {theirs}", case["name"]);
+        }
+        let (_folder, artifact) = saved(&model);
+        let loaded = boosting::FittedBoosting::load(&LoadDir::new(&artifact)).unwrap();
+        assert_eq!(loaded.predict(rows.features.view()).unwrap(), model.predict(rows.features.view()).unwrap());
+    }
+}
+
+#[test]
+fn what_cannot_be_is_said() {
+    let labels = noisy(60, 14);
+    let count = |value: f64| Design { target: Some(Target::Values(vec![1.0, value, 2.0])), ..labels.take(&[0, 1, 2]) };
+    let mut infinite = noisy(60, 14);
+    infinite.features[[2, 1]] = f64::NEG_INFINITY;
+    for (json, rows, message, help) in [
+        (
+            r#"{ "loss": "huber" }"#,
+            &labels,
+            "gradient_boosting has the loss `huber` for values only, and the target holds labels",
+            "leave `loss` out",
+        ),
+        (
+            r#"{ "monotone": { "X1": "increasing" } }"#,
+            &labels,
+            "`monotone` names `X1`, which is no feature",
+            "did you mean `x1`?",
+        ),
+        (
+            r#"{ "monotone": { "age": "increasing" } }"#,
+            &labels,
+            "`monotone` names `age`, which is no feature",
+            "name columns as they come to the model",
+        ),
+        (
+            r#"{ "loss": "absolute", "monotone": { "x1": "increasing" } }"#,
+            &count(1.0),
+            "gradient_boosting has no `monotone` with the loss `absolute`",
+            "take another `loss`, such as `huber`, or leave `monotone` out",
+        ),
+        (
+            r#"{ "loss": "quantile", "alpha": 1.5 }"#,
+            &count(1.0),
+            "gradient_boosting cannot predict the quantile 1.5",
+            "give an `alpha` between 0 and 1",
+        ),
+        (
+            r#"{ "loss": "poisson" }"#,
+            &count(-1.0),
+            "the loss `poisson` is for values of at least 0, and the target holds -1 in row 2 of 3",
+            "take another `loss`, such as `squared`",
+        ),
+        (
+            r#"{ "loss": "gamma" }"#,
+            &count(0.0),
+            "the loss `gamma` is for values above 0, and the target holds 0 in row 2 of 3",
+            "take another `loss`, such as `squared`",
+        ),
+        ("{}", &infinite, "column `x1` holds -inf in row 3", "add the step `clip_outliers` before this stage"),
+    ] {
+        let error = boosting::fit(&spec(json), rows, &options(1, 1)).err().unwrap();
+        assert_eq!((error.message.as_str(), error.help.as_deref()), (message, Some(help)));
+    }
 }
 
 struct ByColumn(Array2<f64>);

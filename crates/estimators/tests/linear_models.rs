@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use ndarray::{Array2, s};
-use retune_estimators::{FitOptions, FittedModel, fit, logistic};
+use retune_estimators::{FitOptions, FittedModel, Learned, fit, logistic};
 use retune_metrics::Prediction;
 use retune_spec::Estimator;
 use retune_spec::estimators::{ClassWeight, LinearRegression, LogisticRegression, Ridge};
@@ -66,6 +66,7 @@ fn assert_close<'a>(what: &str, ours: impl IntoIterator<Item = &'a f64>, theirs:
 fn spec(case: &Value) -> LogisticRegression {
     LogisticRegression {
         l2: case["l2"].as_f64().unwrap(),
+        l1: 0.0,
         class_weight: if case["class_weight"] == "balanced" { ClassWeight::Balanced } else { ClassWeight::None },
         max_iterations: 500,
         tolerance: 1e-9,
@@ -216,8 +217,8 @@ fn mistakes_are_named() {
     let ridge = || Estimator::Ridge(Ridge { l2: 1.0 });
     let trees = || Estimator::GradientBoosting(serde_json::from_str("{}").unwrap());
     for (estimator, rows, task, message) in [
-        (logistic(), with(f64::NAN), &labels, "column `x1` holds NaN in row 5 of 50"),
-        (trees(), with(f64::INFINITY), &labels, "column `x1` holds inf in row 5 of 50"),
+        (logistic(), with(f64::NAN), &labels, "column `x1` has a missing value in row 5"),
+        (trees(), with(f64::INFINITY), &labels, "column `x1` holds inf in row 5"),
         (logistic(), one_label, &labels, "all training rows have the same label"),
         (
             logistic(),

@@ -1,6 +1,5 @@
 //! `chi2`: keeps the counts that depend on the label.
 
-use rayon::prelude::*;
 use retune_spec::feature_selection::{Chi2, Choice};
 use retune_stage::{Result, StageError, Target};
 use statrs::function::gamma::gamma_ur;
@@ -22,14 +21,13 @@ impl Judge for Chi2 {
 
     fn judge(&self, features: &[Feature], question: &Question) -> Result<Judgement> {
         let classes = Classes::of(question.target)?;
-        let verdict = |feature: &Feature| {
-            question.context.progress.check_cancelled()?;
+        let test = |feature: &Feature| {
             let values = feature.numbers()?;
             refuse_negative(feature, &values)?;
             let score = if is_constant(&values) { 0.0 } else { statistic(&values, &classes) };
-            Ok(tested("chi-squared", score, classes.p_value(score)))
+            Ok((score, classes.p_value(score)))
         };
-        Ok(features.par_iter().map(verdict).collect::<Result<Vec<_>>>()?.into())
+        tested("chi-squared", features, question, test)
     }
 }
 

@@ -28,19 +28,28 @@ impl Judge for FTest {
 
     fn judge(&self, features: &[Feature], question: &Question) -> Result<Judgement> {
         let against = Against::new(question.target);
-        let verdict = |feature: &Feature| {
-            question.context.progress.check_cancelled()?;
+        let test = |feature: &Feature| {
             let f = against.f(&feature.numbers()?);
-            Ok(tested("F", f, against.p_value(f)))
+            Ok((f, against.p_value(f)))
         };
-        Ok(features.par_iter().map(verdict).collect::<Result<Vec<_>>>()?.into())
+        tested("F", features, question, test)
     }
 }
 
-/// The verdict of a test.
-pub(crate) fn tested(statistic: &str, score: f64, p_value: f64) -> Verdict {
-    let reason = format!("{statistic} is {} with the p-value {}", shown(score), shown(p_value));
-    Verdict { p_value: Some(p_value), ..Verdict::scored(score, reason) }
+/// The verdicts of a test that gives each column a score and a p-value.
+pub(crate) fn tested(
+    statistic: &str,
+    features: &[Feature],
+    question: &Question,
+    test: impl Fn(&Feature) -> Result<(f64, f64)> + Sync,
+) -> Result<Judgement> {
+    let verdict = |feature: &Feature| {
+        question.context.progress.check_cancelled()?;
+        let (score, p_value) = test(feature)?;
+        let reason = format!("{statistic} is {} with the p-value {}", shown(score), shown(p_value));
+        Ok(Verdict { p_value: Some(p_value), ..Verdict::scored(score, reason) })
+    };
+    Ok(features.par_iter().map(verdict).collect::<Result<Vec<_>>>()?.into())
 }
 
 /// A target that columns are tested against.

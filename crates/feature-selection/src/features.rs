@@ -31,6 +31,11 @@ pub(crate) enum Stored<'a> {
     F32(Cow<'a, [f32]>),
 }
 
+/// A float of either width: a copy of a column of 32-bit floats takes half the memory.
+pub(crate) trait Number: Copy + PartialOrd + Into<f64> {}
+
+impl<T: Copy + PartialOrd + Into<f64>> Number for T {}
+
 impl<'a> Feature<'a> {
     /// The values: finite, but for methods that take missing values, which are NaN; a boolean counts as 0 or 1.
     pub(crate) fn numbers(&self) -> Result<Cow<'a, [f64]>> {
@@ -72,6 +77,17 @@ impl Stored<'_> {
         match self {
             Self::F64(values) => to.extend(values[rows].iter().map(|&value| turn(value))),
             Self::F32(values) => to.extend(values[rows].iter().map(|&value| turn(f64::from(value)))),
+        }
+    }
+
+    /// The first value that is so, and its row.
+    fn find(&self, is: impl Fn(f64) -> bool) -> Option<(usize, f64)> {
+        fn first<T: Number>(values: &[T], is: impl Fn(f64) -> bool) -> Option<(usize, f64)> {
+            values.iter().map(|&value| value.into()).enumerate().find(|&(_, value)| is(value))
+        }
+        match self {
+            Self::F64(values) => first(values, is),
+            Self::F32(values) => first(values, is),
         }
     }
 
@@ -134,11 +150,10 @@ pub(crate) fn features<'a>(table: &'a Table, without: &[String], pinned: &[Strin
 pub(crate) fn refuse_unfit(table: &Table, features: &[Feature], missing_too: bool) -> Result<()> {
     let unfit = |feature: &Feature| -> Result<Option<StageError>> {
         let name = feature.name;
-        let values = feature.numbers()?;
-        let bad = |value: &f64| !value.is_finite() && (missing_too || !value.is_nan());
-        let Some(at) = values.iter().position(bad) else { return Ok(None) };
+        let bad = |value: f64| !value.is_finite() && (missing_too || !value.is_nan());
+        let Some((at, value)) = feature.stored()?.find(bad) else { return Ok(None) };
         let row = table.row_number(at);
-        Ok(Some(if values[at].is_nan() {
+        Ok(Some(if value.is_nan() {
             StageError::data(format!("column `{name}` has a missing value in row {row}"))
                 .help("add the step `impute` to a preprocessing stage before")
         } else {

@@ -1,11 +1,13 @@
 //! `information_value`: keeps the columns whose bins tell one label from another.
 
+use std::cmp::Ordering;
+
 use rayon::prelude::*;
 use retune_spec::feature_selection::{Choice, InformationValue};
 use retune_stage::{Result, Task};
 
 use crate::chi2::Classes;
-use crate::features::Feature;
+use crate::features::{Feature, Number, Stored};
 use crate::judge::{Judge, Judgement, Question, Verdict, shown};
 
 /// Below it, a column is useless (Siddiqi 2006).
@@ -39,7 +41,11 @@ impl Judge for InformationValue {
         };
         let verdict = |feature: &Feature| {
             question.context.progress.check_cancelled()?;
-            let (score, class) = greatest(&table(&feature.numbers()?, &classes, self.bins), &classes.counts);
+            let table = match feature.stored()? {
+                Stored::F64(values) => table(&values, &classes, self.bins),
+                Stored::F32(values) => table(&values, &classes, self.bins),
+            };
+            let (score, class) = greatest(&table, &classes.counts);
             let told = match labels.get(class) {
                 Some(label) if classes.n_present() > 2 => format!(" of `{label}` against the rest"),
                 _ => String::new(),
@@ -82,11 +88,11 @@ fn greatest(table: &[Vec<f64>], counts: &[f64]) -> (f64, usize) {
 }
 
 /// How many rows of each class are in each bin: [bins, classes].
-fn table(values: &[f64], classes: &Classes, n_bins: usize) -> Vec<Vec<f64>> {
+fn table<T: Number>(values: &[T], classes: &Classes, n_bins: usize) -> Vec<Vec<f64>> {
     let bins = Bins::of(values, n_bins);
     let mut table = vec![vec![0.0; classes.counts.len()]; bins.len()];
     for (&value, &code) in values.iter().zip(classes.codes) {
-        table[bins.bin(value)][code as usize] += 1.0;
+        table[bins.bin(value.into())][code as usize] += 1.0;
     }
     table
 }
@@ -98,7 +104,7 @@ pub(crate) struct Bins {
 }
 
 impl Bins {
-    pub(crate) fn of(values: &[f64], n_bins: usize) -> Self {
+    pub(crate) fn of<T: Number>(values: &[T], n_bins: usize) -> Self {
         let edges = few_values(values, n_bins).unwrap_or_else(|| {
             let ranks: Vec<usize> = (1..n_bins).map(|bin| (bin * values.len()).div_ceil(n_bins)).collect();
             let places: Vec<usize> = ranks.into_iter().filter(|&rank| rank > 0).map(|rank| rank - 1).collect();
@@ -107,7 +113,7 @@ impl Bins {
             edges.dedup();
             edges
         });
-        Self { edges }
+        Self { edges: edges.into_iter().map(Into::into).collect() }
     }
 
     /// How many bins there are; one of them may be empty.
@@ -126,12 +132,10 @@ impl Bins {
 }
 
 /// All values but the greatest, in their order; `None` where there are more than `most`.
-fn few_values(values: &[f64], most: usize) -> Option<Vec<f64>> {
-    let mut distinct: Vec<f64> = Vec::new();
+fn few_values<T: Number>(values: &[T], most: usize) -> Option<Vec<T>> {
+    let mut distinct: Vec<T> = Vec::new();
     for value in values {
-        if let Err(place) =
-            distinct.binary_search_by(|other| other.partial_cmp(value).unwrap_or(std::cmp::Ordering::Equal))
-        {
+        if let Err(place) = distinct.binary_search_by(|other| order(other, value)) {
             if distinct.len() == most {
                 return None;
             }
@@ -143,13 +147,18 @@ fn few_values(values: &[f64], most: usize) -> Option<Vec<f64>> {
 }
 
 /// The values that would be at `places` if all were sorted; `values` begins at the place `start`.
-fn select(values: &mut [f64], start: usize, places: &[usize], found: &mut Vec<f64>) {
+fn select<T: Number>(values: &mut [T], start: usize, places: &[usize], found: &mut Vec<T>) {
     let Some(&middle) = places.get(places.len() / 2) else { return };
-    let (below, value, above) = values.select_nth_unstable_by(middle - start, f64::total_cmp);
+    let (below, value, above) = values.select_nth_unstable_by(middle - start, order);
     let value = *value;
     let first = places.partition_point(|place| *place < middle);
     let rest = places.partition_point(|place| *place <= middle);
     select(below, start, &places[..first], found);
     found.push(value);
     select(above, middle + 1, &places[rest..], found);
+}
+
+/// Of numbers; none is NaN.
+fn order<T: Number>(a: &T, b: &T) -> Ordering {
+    a.partial_cmp(b).unwrap_or(Ordering::Equal)
 }

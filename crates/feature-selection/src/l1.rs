@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use rayon::prelude::*;
 use retune_estimators::boosting::Columns;
 use retune_spec::feature_selection::L1;
-use retune_stage::{Fold, Result, Target};
+use retune_stage::{Fold, Level, Result, Target};
 
 use crate::features::Feature;
 use crate::judge::{Judge, Judgement, Question, Verdict, shown};
@@ -36,7 +36,11 @@ const BESIDE: usize = 1 << 27;
 const ROUGH: f64 = 1e-4;
 const EXACT: f64 = 1e-9;
 
-/// The score is the magnitude of a column's coefficient, of several labels the norm over them. `keep` counts the columns of `always_keep` in.
+const UNSOLVED: &str = "l1: some models did not converge, so that coefficients are not exact; raise `alpha`, or drop columns that all but repeat others by \
+                        `correlation` before";
+
+/// The score is the magnitude of a column's coefficient, of several labels the norm over them. `keep` counts the columns of `always_keep` in. The search for
+/// coefficients ends where no subgradient is farther from 0 than 1e-9 of the strongest penalty (1e-4 in folds); a warning says where it does not come so far.
 impl Judge for L1 {
     fn score_word(&self) -> &'static str {
         "coefficient"
@@ -47,9 +51,12 @@ impl Judge for L1 {
         let rows: Vec<usize> = (0..columns.n_rows()).collect();
         let mut problem = problem(&columns, &rows, question.target);
         let strongest = problem.strongest();
-        let found = match (self.alpha, &self.keep) {
-            (None, None) => Some(by_folds(strongest, self.folds, &columns, question)?),
-            (alpha, _) => alpha,
+        let (found, folds_are_solved) = match (self.alpha, &self.keep) {
+            (None, None) => {
+                let (alpha, are_solved) = by_folds(strongest, self.folds, &columns, question)?;
+                (Some(alpha), are_solved)
+            }
+            (alpha, _) => (alpha, true),
         };
         let last = found.unwrap_or(strongest * PATH_END.powi(FARTHER as i32));
         let wanted = self.keep.as_ref().map(|keep| keep.count(question.groups.len()));
@@ -79,6 +86,9 @@ impl Judge for L1 {
                 break;
             }
         }
+        if !(folds_are_solved && problem.is_solved()) {
+            question.context.progress.message(Level::Warning, UNSOLVED);
+        }
         let n_left = magnitudes.iter().filter(|&&magnitude| magnitude > 0.0).count();
         let by_folds = if found.is_some() && self.alpha.is_none() {
             format!(", the strongest within one standard error of the best of {} folds", self.folds)
@@ -100,16 +110,18 @@ impl Judge for L1 {
     }
 }
 
-/// The strongest penalty of the path whose mean loss over the folds is within one standard error of the least.
-fn by_folds(strongest: f64, n_folds: usize, columns: &Numbers, question: &Question) -> Result<f64> {
+/// The strongest penalty of the path whose mean loss over the folds is within one standard error of the least, and whether all models were solved.
+fn by_folds(strongest: f64, n_folds: usize, columns: &Numbers, question: &Question) -> Result<(f64, bool)> {
     let folds = folds(question, n_folds)?;
     let losses = |fold: &Fold| losses(strongest, fold, columns, question);
     let n_values: usize = folds.iter().map(|fold| fold.train.len() * columns.n_columns()).sum();
-    let losses: Vec<Vec<f64>> = if n_values <= BESIDE {
-        folds.par_iter().map(losses).collect::<Result<_>>()?
+    let (losses, are_solved): (Vec<Vec<f64>>, Vec<bool>) = if n_values <= BESIDE {
+        folds.par_iter().map(losses).collect::<Result<Vec<_>>>()?
     } else {
-        folds.iter().map(losses).collect::<Result<_>>()?
-    };
+        folds.iter().map(losses).collect::<Result<Vec<_>>>()?
+    }
+    .into_iter()
+    .unzip();
     let n = losses.len() as f64;
     let n_compared = losses.iter().map(Vec::len).min().unwrap_or(0);
     let compared = |at: usize| {
@@ -121,11 +133,11 @@ fn by_folds(strongest: f64, n_folds: usize, columns: &Numbers, question: &Questi
     let best = compared.iter().min_by(|a, b| a.0.total_cmp(&b.0));
     let limit = best.map_or(f64::INFINITY, |(mean, error)| mean + error);
     let found = path(strongest, PATH).zip(&compared).find(|(_, (mean, _))| *mean <= limit);
-    Ok(found.map_or(strongest, |(alpha, _)| alpha))
+    Ok((found.map_or(strongest, |(alpha, _)| alpha), are_solved.into_iter().all(|solved| solved)))
 }
 
-/// The mean loss on a fold's other rows for each penalty of the path, until it only grows.
-pub(crate) fn losses(strongest: f64, fold: &Fold, columns: &Numbers, question: &Question) -> Result<Vec<f64>> {
+/// The mean loss on a fold's other rows for each penalty of the path, until it only grows, and whether all models were solved.
+pub(crate) fn losses(strongest: f64, fold: &Fold, columns: &Numbers, question: &Question) -> Result<(Vec<f64>, bool)> {
     let mut problem = problem(columns, &fold.train, question.target);
     let truth = question.target.take(&fold.validation);
     let (mut losses, mut best) = (Vec::<f64>::new(), 0);
@@ -139,7 +151,7 @@ pub(crate) fn losses(strongest: f64, fold: &Fold, columns: &Numbers, question: &
             break;
         }
     }
-    Ok(losses)
+    Ok((losses, problem.is_solved()))
 }
 
 fn path(strongest: f64, n: usize) -> impl Iterator<Item = f64> {
@@ -174,8 +186,15 @@ trait Problem {
     /// Until no subgradient is farther from 0 than a share of the strongest penalty.
     fn solve(&mut self, alpha: f64, tolerance: f64);
 
+    /// Whether that was reached for every penalty so far.
+    fn is_solved(&self) -> bool;
+
     /// Of each column's coefficients, the norm over the outputs.
     fn magnitudes(&self) -> Vec<f64>;
+
+    /// The sum of the magnitudes of all coefficients.
+    #[cfg(test)]
+    fn length(&self) -> f64;
 
     /// The loss as a share of that without any column.
     fn unexplained(&self) -> f64;
@@ -188,6 +207,23 @@ trait Problem {
 #[cfg(test)]
 pub(crate) fn strongest(columns: &Numbers, target: &Target) -> f64 {
     problem(columns, &(0..columns.n_rows()).collect::<Vec<_>>(), target).strongest()
+}
+
+/// What is least for labels.
+#[cfg(test)]
+pub(crate) fn objective(columns: &Numbers, target: &Target, alpha: f64) -> f64 {
+    let rows: Vec<usize> = (0..columns.n_rows()).collect();
+    let mut problem = problem(columns, &rows, target);
+    problem.solve(alpha, EXACT);
+    problem.loss(columns, &rows, target) + alpha * problem.length()
+}
+
+/// Whether a penalty is solved up to a tolerance.
+#[cfg(test)]
+pub(crate) fn solves(columns: &Numbers, target: &Target, alpha: f64, tolerance: f64) -> bool {
+    let mut problem = problem(columns, &(0..columns.n_rows()).collect::<Vec<_>>(), target);
+    problem.solve(alpha, tolerance);
+    problem.is_solved()
 }
 
 fn problem(columns: &Numbers, rows: &[usize], target: &Target) -> Box<dyn Problem> {

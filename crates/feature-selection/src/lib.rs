@@ -132,7 +132,7 @@ impl Stage for FeatureSelectionStage {
         }
         let fitted = FittedFeatureSelection { schema: kept_schema(table.schema(), &left) };
         let train = fitted.choose(table)?;
-        Ok(Fit { fitted: Box::new(fitted), train: Rows::Table(train), report: account.report()? })
+        Ok(Fit { fitted: Box::new(fitted), train: Rows::Table(train), report: account.report()?, chain: None })
     }
 }
 

@@ -6,7 +6,7 @@ use retune_stage::{Level, Result, StageError, Target};
 use retune_table::numbers::sum;
 
 use crate::f_test::{Against, is_constant, products};
-use crate::features::Feature;
+use crate::features::{Feature, Number, Stored};
 use crate::information_value::Bins;
 use crate::judge::{Judge, Judgement, Question, Verdict, best_first, shown};
 
@@ -186,9 +186,9 @@ struct Codes<C> {
 }
 
 impl<C: Code> Codes<C> {
-    fn of(values: &[f64], n_bins: usize) -> Self {
+    fn of<T: Number>(values: &[T], n_bins: usize) -> Self {
         let bins = Bins::of(values, n_bins);
-        Self { codes: values.iter().map(|&value| C::of(bins.bin(value))).collect(), n_codes: bins.len() }
+        Self { codes: values.iter().map(|&value| C::of(bins.bin(value.into()))).collect(), n_codes: bins.len() }
     }
 }
 
@@ -200,7 +200,10 @@ impl<C: Code> Binned<C> {
         };
         let binned = |feature: &Feature| {
             question.context.progress.check_cancelled()?;
-            let column = Codes::of(&feature.numbers()?, n_bins);
+            let column = match feature.stored()? {
+                Stored::F64(values) => Codes::of(&values, n_bins),
+                Stored::F32(values) => Codes::of(&values, n_bins),
+            };
             let relevance = mutual_information(&column, &target);
             Ok((column, relevance))
         };

@@ -1,5 +1,6 @@
 //! What methods share that ask boosted trees: columns as LightGBM reads them, and its trees as they are.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::str::FromStr;
@@ -27,6 +28,11 @@ pub(crate) struct Numbers<'a> {
 impl<'a> Numbers<'a> {
     pub(crate) fn of(features: &[Feature<'a>], rows: Option<&'a [usize]>) -> Result<Self> {
         Ok(Self { columns: features.iter().map(Feature::stored).collect::<Result<_>>()?, rows })
+    }
+
+    /// Some rows of columns.
+    pub(crate) fn of_slices(columns: impl Iterator<Item = &'a [f64]>, rows: &'a [usize]) -> Self {
+        Self { columns: columns.map(|values| Stored::F64(Cow::Borrowed(values))).collect(), rows: Some(rows) }
     }
 
     fn place(&self, row: usize) -> usize {

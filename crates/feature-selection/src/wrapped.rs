@@ -4,6 +4,7 @@
 //! nothing depends on the number of threads.
 
 mod logistic;
+mod losses;
 mod ridge;
 mod trees;
 
@@ -22,6 +23,8 @@ use crate::choose::Grouped;
 use crate::features::Feature;
 use crate::judge::Question;
 use crate::moments::Moments;
+
+pub(crate) use self::losses::losses;
 
 /// Rows whose products are summed at once.
 const BLOCK: usize = 512;
@@ -69,7 +72,7 @@ impl Matrix {
 }
 
 /// For each two columns the weighted sum of their products over rows: the lower triangle.
-fn products(columns: &[&[f64]], rows: &[usize], weight: impl Fn(usize) -> f64 + Sync) -> Mat<f64> {
+pub(crate) fn products(columns: &[&[f64]], rows: &[usize], weight: impl Fn(usize) -> f64 + Sync) -> Mat<f64> {
     let width = columns.len();
     let sum = |rows: &[usize]| {
         let mut sums = Mat::zeros(width, width);

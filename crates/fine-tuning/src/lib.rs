@@ -23,15 +23,9 @@ pub struct FineTuningStage(pub FineTuning);
 impl Stage for FineTuningStage {
     fn check(&self, input: &Schema) -> Result<(), Vec<StageError>> {
         let Some(task) = &input.task else { return Err(vec![StageError::data("the data have no target to learn")]) };
-        let kind = task.kind();
         let metrics = [self.0.guard.metric, self.0.goal.as_ref().map(|goal| goal.metric)];
-        let wrong = metrics.into_iter().flatten().filter(|metric| metric.task() != kind);
-        let mistakes: Vec<StageError> = wrong
-            .map(|metric| {
-                StageError::data(format!("`{}` does not score this task", metric.word()))
-                    .help("choose another metric for `guard` or `goal`")
-            })
-            .collect();
+        let misfits = metrics.into_iter().flatten().filter_map(|metric| metric.misfit(task));
+        let mistakes: Vec<StageError> = misfits.map(|(message, help)| StageError::data(message).help(help)).collect();
         if mistakes.is_empty() { Ok(()) } else { Err(mistakes) }
     }
 
@@ -49,17 +43,17 @@ impl Stage for FineTuningStage {
         context.progress.check_cancelled()?;
         let base_prediction = base.predict(&guard_rows)?;
         let seed = context.seed.derive("guard");
-        let (verdict, tuned, curve) = match tuned {
+        let (verdict, tuned, curves) = match tuned {
             Ok(tuned) => {
                 let verdict = match tuned.model.predict(&guard_rows) {
                     Ok(prediction) => judge(&self.0.guard, metric, &guard_rows, &base_prediction, &prediction, seed)?,
                     Err(error) => refused(&self.0.guard, metric, &error.message),
                 };
-                (verdict, Some(tuned.model), tuned.curve)
+                (verdict, Some(tuned.model), tuned.curves)
             }
             // A tuning that fails leaves a model that works: the base.
             Err(error) if error.class != ErrorClass::Cancelled => {
-                (refused(&self.0.guard, metric, &error.message), None, None)
+                (refused(&self.0.guard, metric, &error.message), None, Vec::new())
             }
             Err(error) => return Err(error),
         };
@@ -80,8 +74,10 @@ impl Stage for FineTuningStage {
             ..StageReport::default()
         };
         report.learned("guard", verdict.reason);
-        report.tables.extend(curve.map(|curve| ("learning_curve".to_owned(), curve)));
-        Ok(Fit { fitted: Box::new(kept), train, report })
+        let name =
+            |number| if number == 0 { "learning_curve".to_owned() } else { format!("learning_curve_{}", number + 1) };
+        report.tables.extend(curves.into_iter().enumerate().map(|(number, curve)| (name(number), curve)));
+        Ok(Fit { fitted: Box::new(kept), train, report, chain: None })
     }
 }
 

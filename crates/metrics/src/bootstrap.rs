@@ -94,7 +94,7 @@ fn draw(counts: &mut [u32], seed: u64, resample: u64) {
 }
 
 /// The quantile of sorted values, interpolated linearly as NumPy does.
-fn quantile(sorted: &[f64], share: f64) -> f64 {
+pub(crate) fn quantile(sorted: &[f64], share: f64) -> f64 {
     let place = share.clamp(0.0, 1.0) * (sorted.len() - 1) as f64;
     let below = sorted[place.floor() as usize];
     let above = sorted[place.ceil() as usize];

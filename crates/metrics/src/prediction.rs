@@ -9,6 +9,15 @@ use crate::MetricError;
 pub enum Prediction {
     /// The probability of every label [rows, labels].
     Probabilities(Array2<f64>),
+    /// A score of every label, the greater the likelier, that is no probability [rows, labels].
+    Scores(Array2<f64>),
+    /// Probabilities of which something other than the greatest one decides.
+    Decided {
+        /// The probability of every label [rows, labels].
+        probabilities: Array2<f64>,
+        /// The code of each row's label.
+        labels: Vec<u32>,
+    },
     /// A value for every row.
     Values(Vec<f64>),
 }
@@ -17,7 +26,8 @@ impl Prediction {
     /// The number of rows.
     pub fn len(&self) -> usize {
         match self {
-            Self::Probabilities(probabilities) => probabilities.nrows(),
+            Self::Probabilities(by_label) | Self::Scores(by_label) => by_label.nrows(),
+            Self::Decided { labels, .. } => labels.len(),
             Self::Values(values) => values.len(),
         }
     }
@@ -27,11 +37,28 @@ impl Prediction {
         self.len() == 0
     }
 
-    /// The code of each row's most probable label, the first of several; nothing for values.
+    /// The code of each row's label: the one that was decided, or the likeliest, the first of several; nothing for values.
     pub fn labels(&self) -> Vec<u32> {
         match self {
-            Self::Probabilities(probabilities) => probabilities.rows().into_iter().map(first_greatest).collect(),
+            Self::Probabilities(by_label) | Self::Scores(by_label) => likeliest(by_label),
+            Self::Decided { labels, .. } => labels.clone(),
             Self::Values(_) => Vec::new(),
+        }
+    }
+
+    /// The probability of every label [rows, labels]; `None` for scores and values.
+    pub fn probabilities(&self) -> Option<&Array2<f64>> {
+        match self {
+            Self::Probabilities(probabilities) | Self::Decided { probabilities, .. } => Some(probabilities),
+            Self::Scores(_) | Self::Values(_) => None,
+        }
+    }
+
+    /// The probability or the score of every label [rows, labels]; `None` for values.
+    pub fn by_label(&self) -> Option<&Array2<f64>> {
+        match self {
+            Self::Scores(scores) => Some(scores),
+            other => other.probabilities(),
         }
     }
 
@@ -40,9 +67,19 @@ impl Prediction {
     pub fn take(&self, indices: &[usize]) -> Self {
         match self {
             Self::Probabilities(probabilities) => Self::Probabilities(probabilities.select(Axis(0), indices)),
+            Self::Scores(scores) => Self::Scores(scores.select(Axis(0), indices)),
+            Self::Decided { probabilities, labels } => Self::Decided {
+                probabilities: probabilities.select(Axis(0), indices),
+                labels: indices.iter().map(|&row| labels[row]).collect(),
+            },
             Self::Values(values) => Self::Values(indices.iter().map(|&row| values[row]).collect()),
         }
     }
+}
+
+/// The code of each row's greatest value, the first of several.
+pub(crate) fn likeliest(by_label: &Array2<f64>) -> Vec<u32> {
+    by_label.rows().into_iter().map(first_greatest).collect()
 }
 
 fn first_greatest(row: ndarray::ArrayView1<f64>) -> u32 {
@@ -84,7 +121,7 @@ impl Truth<'_> {
 
 /// Truth and predictions that belong together.
 pub(crate) enum Pair<'a> {
-    Classes { codes: &'a [u32], n_classes: usize, probabilities: &'a Array2<f64> },
+    Classes { codes: &'a [u32], by_label: &'a Array2<f64> },
     Values { truth: &'a [f64], predicted: &'a [f64] },
 }
 
@@ -97,17 +134,21 @@ impl<'a> Pair<'a> {
         if truth.is_empty() {
             return Err(MetricError::Empty);
         }
-        match (*truth, prediction) {
-            (Truth::Classes { codes, n_classes }, Prediction::Probabilities(probabilities)) => {
+        match (*truth, prediction, prediction.by_label()) {
+            (Truth::Classes { codes, n_classes }, _, Some(by_label)) => {
                 let labels = codes.iter().map(|&code| code as usize + 1).fold(n_classes, usize::max);
-                if labels != probabilities.ncols() {
-                    return mismatch("labels", labels, probabilities.ncols());
+                if labels != by_label.ncols() {
+                    return mismatch("labels", labels, by_label.ncols());
+                }
+                let rows = by_label.nrows();
+                if rows != prediction.len() {
+                    return mismatch("rows", truth.len(), rows);
                 }
                 let finite = |row: ndarray::ArrayView1<f64>| row.iter().all(|value| value.is_finite());
-                check_finite("predictions", probabilities.rows().into_iter().map(finite))?;
-                Ok(Self::Classes { codes, n_classes, probabilities })
+                check_finite("predictions", by_label.rows().into_iter().map(finite))?;
+                Ok(Self::Classes { codes, by_label })
             }
-            (Truth::Values(truth), Prediction::Values(predicted)) => {
+            (Truth::Values(truth), Prediction::Values(predicted), _) => {
                 check_finite("truth", truth.iter().map(|value| value.is_finite()))?;
                 check_finite("predictions", predicted.iter().map(|value| value.is_finite()))?;
                 Ok(Self::Values { truth, predicted })
@@ -117,7 +158,7 @@ impl<'a> Pair<'a> {
     }
 }
 
-fn check_finite(what: &'static str, mut rows: impl Iterator<Item = bool>) -> Result<(), MetricError> {
+pub(crate) fn check_finite(what: &'static str, mut rows: impl Iterator<Item = bool>) -> Result<(), MetricError> {
     rows.position(|finite| !finite).map_or(Ok(()), |row| Err(MetricError::NotFinite { what, row: row + 1 }))
 }
 
@@ -132,5 +173,13 @@ mod tests {
         let prediction = Prediction::Probabilities(array![[0.4, 0.4, 0.2], [0.1, 0.45, 0.45], [0.0, 0.0, 1.0]]);
         assert_eq!(prediction.labels(), [0, 1, 2]);
         assert_eq!(prediction.take(&[2, 2, 0]).labels(), [2, 2, 0]);
+    }
+
+    #[test]
+    fn what_was_decided_is_the_label() {
+        let decided = Prediction::Decided { probabilities: array![[0.6, 0.4], [0.9, 0.1]], labels: vec![1, 0] };
+        assert_eq!((decided.labels(), decided.len()), (vec![1, 0], 2));
+        assert_eq!(decided.take(&[1, 0, 0]).labels(), [0, 1, 1]);
+        assert_eq!(Prediction::Scores(array![[-3.0, 3.0], [7.0, -7.0]]).labels(), [1, 0]);
     }
 }

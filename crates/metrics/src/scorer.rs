@@ -2,129 +2,123 @@
 
 use ndarray::Array2;
 use retune_spec::Metric;
+use retune_spec::data::TaskKind;
 
-use crate::confusion::{Confusion, cells};
-use crate::prediction::Pair;
-use crate::ranking::Ranking;
+use crate::calibration::CalibrationError;
+use crate::confusion::LabelScore;
+use crate::losses::{self, Losses};
+use crate::prediction::{Pair, likeliest};
+use crate::ranking::{Areas, Average, PrecisionAreas, RankCorrelation};
+use crate::spread::{Explained, MedianError};
 use crate::{MetricError, Prediction, Truth};
+
+/// What a score is computed from.
+pub(crate) trait Counted: Send + Sync {
+    /// The score where row `i` counts `counts[i]` times, or why there is none.
+    fn score(&self, counts: &[u32]) -> Result<f64, &'static str>;
+}
 
 /// A score of rows that count differently often.
 pub(crate) struct Scorer {
     metric: Metric,
-    prepared: Prepared,
-}
-
-enum Prepared {
-    /// Each row's position in the confusion matrix.
-    Confusion { cells: Vec<u32>, n_classes: usize },
-    /// The rows ranked by the probability of each label.
-    Areas(Vec<Ranking>),
-    /// Each row's loss; the score is the mean or its root.
-    Losses(Vec<f64>),
-    /// Each row's true value and squared error.
-    Determination { truth: Vec<f64>, squared_errors: Vec<f64> },
+    prepared: Box<dyn Counted>,
 }
 
 impl Scorer {
     pub(crate) fn new(metric: Metric, truth: &Truth, prediction: &Prediction) -> Result<Self, MetricError> {
         let prepared = match Pair::new(truth, prediction)? {
-            Pair::Classes { codes, n_classes, probabilities } => match metric {
-                Metric::Rmse | Metric::Mae | Metric::R2 => {
-                    return Err(MetricError::OtherTask { metric, predictions: "labels" });
-                }
-                Metric::RocAuc => Prepared::Areas(rankings(codes, n_classes, probabilities)),
-                Metric::LogLoss => Prepared::Losses(log_losses(codes, probabilities)),
-                Metric::Brier => Prepared::Losses(brier_losses(codes, probabilities)),
-                _ => Prepared::Confusion { cells: cells(codes, &prediction.labels(), n_classes), n_classes },
-            },
-            Pair::Values { truth, predicted } => {
-                let errors = truth.iter().zip(predicted).map(|(truth, predicted)| predicted - truth);
-                match metric {
-                    Metric::Mae => Prepared::Losses(errors.map(f64::abs).collect()),
-                    Metric::Rmse => Prepared::Losses(errors.map(|error| error * error).collect()),
-                    Metric::R2 => Prepared::Determination {
-                        truth: truth.to_vec(),
-                        squared_errors: errors.map(|error| error * error).collect(),
-                    },
-                    _ => return Err(MetricError::OtherTask { metric, predictions: "values" }),
-                }
-            }
+            Pair::Classes { codes, by_label } => of_classes(metric, codes, prediction, by_label)?,
+            Pair::Values { truth, predicted } => of_values(metric, truth, predicted)?,
         };
         Ok(Self { metric, prepared })
     }
 
     /// The score where row `i` counts `counts[i]` times.
     pub(crate) fn score(&self, counts: &[u32]) -> Result<f64, MetricError> {
-        let undefined = |reason| MetricError::Undefined { metric: self.metric, reason };
-        match &self.prepared {
-            Prepared::Confusion { cells, n_classes } => {
-                Ok(Confusion::count(cells, counts, *n_classes).score(self.metric))
-            }
-            Prepared::Areas(rankings) => {
-                let areas: Option<f64> = rankings.iter().map(|ranking| ranking.area(counts)).sum();
-                Ok(areas.ok_or_else(|| undefined("a label has no row, or all of them"))? / rankings.len() as f64)
-            }
-            Prepared::Losses(losses) => {
-                let mean = mean(losses, counts);
-                Ok(if self.metric == Metric::Rmse { mean.sqrt() } else { mean })
-            }
-            Prepared::Determination { truth, squared_errors } => {
-                determination(truth, squared_errors, counts).ok_or_else(|| undefined("there is only one row"))
-            }
+        self.prepared.score(counts).map_err(|reason| MetricError::Undefined { metric: self.metric, reason })
+    }
+}
+
+fn of_classes(
+    metric: Metric,
+    codes: &[u32],
+    prediction: &Prediction,
+    by_label: &Array2<f64>,
+) -> Result<Box<dyn Counted>, MetricError> {
+    let n_labels = by_label.ncols();
+    check_labels(metric, n_labels)?;
+    let needs_scale = matches!(metric, Metric::LogLoss | Metric::Brier | Metric::ExpectedCalibrationError(_));
+    if needs_scale && prediction.probabilities().is_none() {
+        return Err(MetricError::NoProbabilities { metric });
+    }
+    // What a threshold decided says nothing about probabilities.
+    let labels = if metric.needs_probabilities() { likeliest(by_label) } else { prediction.labels() };
+    if let Some(&label) = labels.iter().find(|&&label| label as usize >= n_labels) {
+        return Err(MetricError::Mismatch { what: "labels", truth: n_labels, prediction: label as usize + 1 });
+    }
+    let areas = |average| Box::new(Areas::new(codes, by_label, average));
+    Ok(match metric {
+        Metric::RocAuc | Metric::RocAucOvr => areas(Average::Rest),
+        Metric::RocAucOvrWeighted => areas(Average::RestByRows),
+        Metric::RocAucOvo => areas(Average::Pairs),
+        Metric::RocAucOvoWeighted => areas(Average::PairsByRows),
+        Metric::AveragePrecision => Box::new(PrecisionAreas::new(codes, by_label)),
+        Metric::LogLoss => Box::new(Losses::mean(losses::log_losses(codes, by_label))),
+        Metric::Brier => Box::new(Losses::mean(losses::brier(codes, by_label))),
+        Metric::TopKAccuracy(settings) if settings.k >= n_labels => {
+            let reason = "there are no more than `k` labels, so that every row is right";
+            return Err(MetricError::Undefined { metric, reason });
         }
+        // The most probable of two labels is scored as by the accuracy: there scikit-learn gives ties to the first label.
+        Metric::TopKAccuracy(settings) if n_labels > 2 => {
+            Box::new(Losses::mean(losses::among_top(codes, by_label, settings.k)))
+        }
+        Metric::ExpectedCalibrationError(settings) => {
+            Box::new(CalibrationError::new(codes, &labels, by_label, settings.bins))
+        }
+        metric => Box::new(LabelScore::new(metric, codes, &labels, n_labels)),
+    })
+}
+
+/// Fails where a metric does not score labels, or not so many.
+pub(crate) fn check_labels(metric: Metric, n_labels: usize) -> Result<(), MetricError> {
+    if metric.task() != TaskKind::Classification {
+        return Err(MetricError::OtherTask { metric, predictions: "labels" });
+    }
+    match metric.for_more_labels().filter(|_| n_labels != 2) {
+        Some(instead) => Err(MetricError::NotTwoLabels { metric, n_labels, instead }),
+        None => Ok(()),
     }
 }
 
-/// For two labels one ranking says all.
-fn rankings(codes: &[u32], n_classes: usize, probabilities: &Array2<f64>) -> Vec<Ranking> {
-    let first = usize::from(n_classes == 2);
-    (first..n_classes).map(|label| Ranking::new(codes, label as u32, probabilities.column(label))).collect()
-}
-
-fn log_losses(codes: &[u32], probabilities: &Array2<f64>) -> Vec<f64> {
-    let loss =
-        |(row, &code): (usize, &u32)| -probabilities[[row, code as usize]].clamp(f64::EPSILON, 1.0 - f64::EPSILON).ln();
-    codes.iter().enumerate().map(loss).collect()
-}
-
-fn brier_losses(codes: &[u32], probabilities: &Array2<f64>) -> Vec<f64> {
-    // By custom it lies between 0 and 1 for two labels and between 0 and 2 for more.
-    let scale = if probabilities.ncols() < 3 { 0.5 } else { 1.0 };
-    let distance =
-        |code: u32, label: usize, probability: f64| probability - f64::from(u8::from(label == code as usize));
-    let loss = |(row, &code): (usize, &u32)| {
-        let squares = probabilities
-            .row(row)
-            .into_iter()
-            .enumerate()
-            .map(|(label, &probability)| distance(code, label, probability).powi(2));
-        squares.sum::<f64>() * scale
-    };
-    codes.iter().enumerate().map(loss).collect()
-}
-
-fn mean(values: &[f64], counts: &[u32]) -> f64 {
-    let (mut sum, mut n_rows) = (0.0, 0.0);
-    for (value, &count) in values.iter().zip(counts) {
-        sum += value * f64::from(count);
-        n_rows += f64::from(count);
-    }
-    sum / n_rows
-}
-
-/// One minus the share of the variance that is left. Of a constant truth nothing can be explained: 1 for the exact prediction and 0 for others, as
-/// scikit-learn has it.
-fn determination(truth: &[f64], squared_errors: &[f64], counts: &[u32]) -> Option<f64> {
-    let counted = || truth.iter().zip(counts).filter(|(_, count)| **count > 0);
-    if counts.iter().map(|&count| u64::from(count)).sum::<u64>() < 2 {
-        return None;
-    }
-    let error = mean(squared_errors, counts);
-    let first = counted().next()?.0;
-    if counted().all(|(value, _)| value == first) {
-        return Some(f64::from(u8::from(error == 0.0)));
-    }
-    let center = mean(truth, counts);
-    let squares: Vec<f64> = truth.iter().map(|value| (value - center).powi(2)).collect();
-    Some(1.0 - error / mean(&squares, counts))
+fn of_values(metric: Metric, truth: &[f64], predicted: &[f64]) -> Result<Box<dyn Counted>, MetricError> {
+    let of_rows = |loss: fn(f64, f64) -> f64| truth.iter().zip(predicted).map(|(&t, &p)| loss(t, p)).collect();
+    let squared = |t: f64, p: f64| (p - t).powi(2);
+    let above = |what: &[f64], bound: f64| what.iter().all(|value| *value > bound);
+    let defined = |defined: bool, reason| if defined { Ok(()) } else { Err(MetricError::Undefined { metric, reason }) };
+    Ok(match metric {
+        Metric::Mse => Box::new(Losses::mean(of_rows(squared))),
+        Metric::Rmse => Box::new(Losses::root(of_rows(squared))),
+        Metric::Mae => Box::new(Losses::mean(of_rows(|t, p| (p - t).abs()))),
+        Metric::Mape => Box::new(Losses::mean(of_rows(|t, p| (p - t).abs() / t.abs().max(f64::EPSILON)))),
+        Metric::MedianAe => Box::new(MedianError::new(of_rows(|t, p| (p - t).abs()))),
+        Metric::Rmsle => {
+            defined(above(truth, -1.0) && above(predicted, -1.0), "a true value or a prediction is not above -1")?;
+            Box::new(Losses::root(of_rows(|t, p| (p.ln_1p() - t.ln_1p()).powi(2))))
+        }
+        Metric::Pinball(settings) => Box::new(Losses::mean(losses::pinball(truth, predicted, settings.alpha))),
+        Metric::PoissonDeviance => {
+            let counts = truth.iter().all(|value| *value >= 0.0);
+            defined(counts && above(predicted, 0.0), "a true value is below 0 or a prediction is not above 0")?;
+            Box::new(Losses::mean(of_rows(losses::poisson)))
+        }
+        Metric::GammaDeviance => {
+            defined(above(truth, 0.0) && above(predicted, 0.0), "a true value or a prediction is not above 0")?;
+            Box::new(Losses::mean(of_rows(|t, p| 2.0 * ((p / t).ln() + t / p - 1.0))))
+        }
+        Metric::R2 => Box::new(Explained::new(truth, predicted, true)),
+        Metric::ExplainedVariance => Box::new(Explained::new(truth, predicted, false)),
+        Metric::Spearman => Box::new(RankCorrelation::new(truth, predicted)),
+        metric => return Err(MetricError::OtherTask { metric, predictions: "values" }),
+    })
 }

@@ -6,20 +6,13 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use retune_metrics::{MetricError, Prediction, Truth, interval, paired_difference, score};
 use retune_spec::Metric;
+use retune_spec::data::TaskKind;
+use retune_spec::metric::TopKAccuracy;
 
-const LABEL_SCORES: [Metric; 11] = [
-    Metric::Accuracy,
-    Metric::BalancedAccuracy,
-    Metric::F1Macro,
-    Metric::F1Micro,
-    Metric::F1Weighted,
-    Metric::PrecisionMacro,
-    Metric::RecallMacro,
-    Metric::RocAuc,
-    Metric::LogLoss,
-    Metric::Brier,
-    Metric::Mcc,
-];
+/// Of three labels or more.
+fn label_scores() -> Vec<Metric> {
+    Metric::of(TaskKind::Classification).filter(|metric| metric.for_more_labels().is_none()).collect()
+}
 
 /// Labels and probabilities that are right for about `right` of the rows.
 fn labelled(n_rows: usize, n_classes: usize, right: f64, seed: u64) -> (Vec<u32>, Prediction) {
@@ -56,16 +49,16 @@ fn a_resample_is_scored_as_its_rows_would_be() {
     random.set_stream(0);
     let rows: Vec<usize> = (0..50).map(|_| random.random_range(0..50_u32) as usize).collect();
     let drawn: Vec<u32> = rows.iter().map(|&row| codes[row]).collect();
-    for metric in LABEL_SCORES {
+    for metric in label_scores() {
         let interval =
             interval(metric, &Truth::Classes { codes: &codes, n_classes: 3 }, &prediction, 1, 0.9, 9).unwrap();
         let expected = score(metric, &Truth::Classes { codes: &drawn, n_classes: 3 }, &prediction.take(&rows)).unwrap();
         assert!((interval.low - expected).abs() < 1e-12, "{}", metric.word());
     }
-    let truth: Vec<f64> = codes.iter().map(|&code| f64::from(code)).collect();
+    let truth: Vec<f64> = codes.iter().map(|&code| f64::from(code) + 0.5).collect();
     let drawn: Vec<f64> = rows.iter().map(|&row| truth[row]).collect();
-    let values = Prediction::Values(truth.iter().map(|value| value.sin()).collect());
-    for metric in [Metric::Rmse, Metric::Mae, Metric::R2] {
+    let values = Prediction::Values(truth.iter().map(|value| value.sin() + 0.1).collect());
+    for metric in Metric::of(TaskKind::Regression) {
         let interval = interval(metric, &Truth::Values(&truth), &values, 1, 0.9, 9).unwrap();
         let expected = score(metric, &Truth::Values(&drawn), &values.take(&rows)).unwrap();
         assert!((interval.high - expected).abs() < 1e-12, "{}", metric.word());
@@ -101,12 +94,13 @@ fn the_number_of_threads_changes_nothing() {
     let truth = Truth::Classes { codes: &codes, n_classes: 4 };
     let with = |threads| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        pool.install(|| LABEL_SCORES.map(|metric| interval(metric, &truth, &prediction, 1000, 0.9, 2).unwrap()))
+        let one = |metric| interval(metric, &truth, &prediction, 1000, 0.9, 2).unwrap();
+        pool.install(|| label_scores().into_iter().map(one).collect::<Vec<_>>())
     };
     assert_eq!(with(1), with(3));
     let other_seed = interval(Metric::RocAuc, &truth, &prediction, 1000, 0.9, 3).unwrap();
-    assert_eq!(LABEL_SCORES[7], Metric::RocAuc);
-    assert_ne!(with(1)[7], other_seed);
+    let place = label_scores().into_iter().position(|metric| metric == Metric::RocAuc).unwrap();
+    assert_ne!(with(1)[place], other_seed);
 }
 
 #[test]
@@ -127,7 +121,54 @@ fn what_cannot_be_scored_is_said() {
     let two = |values: [f64; 4]| Prediction::Probabilities(Array2::from_shape_vec((2, 2), values.to_vec()).unwrap());
     let good = two([0.5, 0.5, 0.2, 0.8]);
     let labels = |codes: &'static [u32]| Truth::Classes { codes, n_classes: 2 };
-    let cases: [(Metric, Truth, &Prediction, &str); 9] = [
+    let three = Prediction::Probabilities(Array2::from_elem((2, 3), 0.25));
+    let values = Prediction::Values(vec![1.0, 2.0]);
+    let scores = Prediction::Scores(Array2::from_shape_vec((2, 2), vec![1.0, -1.0, -2.0, 2.0]).unwrap());
+    let decided = Prediction::Decided { probabilities: Array2::from_elem((2, 2), 0.5), labels: vec![0, 2] };
+    let cases: [(Metric, Truth, &Prediction, &str); 17] = [
+        (
+            Metric::LogLoss,
+            labels(&[0, 1]),
+            &scores,
+            "log_loss needs probabilities, and the model gives scores; add `calibrate: platt`",
+        ),
+        (Metric::Accuracy, labels(&[0, 1]), &decided, "the truth has 2 labels and the predictions have 3"),
+        (
+            Metric::F1,
+            Truth::Classes { codes: &[0, 2], n_classes: 3 },
+            &three,
+            "f1 scores the second of two labels, and there are 3; use f1_macro",
+        ),
+        (
+            Metric::TopKAccuracy(TopKAccuracy { k: 2 }),
+            labels(&[0, 1]),
+            &good,
+            "top_k_accuracy is not defined for these rows: there are no more than `k` labels, so that every row is right",
+        ),
+        (
+            Metric::CohenKappa,
+            labels(&[0, 0]),
+            &two([0.9, 0.1, 0.9, 0.1]),
+            "cohen_kappa is not defined for these rows: the truth and the predictions have one label only",
+        ),
+        (
+            Metric::GammaDeviance,
+            Truth::Values(&[0.0, 1.0]),
+            &values,
+            "gamma_deviance is not defined for these rows: a true value or a prediction is not above 0",
+        ),
+        (
+            Metric::PoissonDeviance,
+            Truth::Values(&[-1.0, 1.0]),
+            &values,
+            "poisson_deviance is not defined for these rows: a true value is below 0 or a prediction is not above 0",
+        ),
+        (
+            Metric::Spearman,
+            Truth::Values(&[1.0, 1.0]),
+            &values,
+            "spearman is not defined for these rows: the true values or the predictions are all equal",
+        ),
         (
             Metric::RocAuc,
             labels(&[1, 1]),
@@ -163,4 +204,37 @@ fn what_cannot_be_scored_is_said() {
     }
     let one_label = interval(Metric::RocAuc, &labels(&[1, 1]), &good, 1000, 0.95, 1).unwrap_err();
     assert!(matches!(one_label, MetricError::Undefined { .. }));
+}
+
+#[test]
+fn scores_rank_and_thresholds_decide_labels_only() {
+    let codes = [0, 1, 1, 0, 1];
+    let truth = Truth::Classes { codes: &codes, n_classes: 2 };
+    let second = [0.1, 0.35, 0.8, 0.4, 0.3];
+    let by_label = |value: fn(f64) -> f64| {
+        Array2::from_shape_fn((5, 2), |(row, label)| match label {
+            0 => value(1.0 - second[row]),
+            _ => value(second[row]),
+        })
+    };
+    let plain = Prediction::Probabilities(by_label(|probability| probability));
+    let scores = Prediction::Scores(by_label(|probability| 40.0 * probability - 20.0));
+    let labels = second.iter().map(|&probability| u32::from(probability >= 0.3)).collect();
+    let decided = Prediction::Decided { probabilities: by_label(|probability| probability), labels };
+    let of = |metric, prediction: &Prediction| score(metric, &truth, prediction).unwrap();
+    for &metric in Metric::ALL.iter().filter(|metric| metric.needs_probabilities() && metric.word() != "top_k_accuracy")
+    {
+        assert_eq!(of(metric, &decided), of(metric, &plain), "{}", metric.word());
+        assert_eq!(
+            score(metric, &truth, &scores).ok(),
+            match metric {
+                Metric::LogLoss | Metric::Brier | Metric::ExpectedCalibrationError(_) => None,
+                _ => Some(of(metric, &plain)),
+            }
+        );
+    }
+    assert_eq!(
+        [&plain, &scores, &decided].map(|prediction| of(Metric::Recall, prediction)),
+        [1.0 / 3.0, 1.0 / 3.0, 1.0]
+    );
 }

@@ -1,24 +1,38 @@
 //! Search over candidates with leak-proof folds.
 //!
 //! A model selection gets the raw training rows and the stages before it. Each fold fits that chain on its own training rows; all trials share the folds.
-//! Trials are proposed one after the other, so that what is proposed does not depend on how many threads there are; the folds of a trial run side by side.
-//! Every finished trial goes to a ledger in the job's work folder: after a crash they are read back, and the search goes on with the same bits.
+//! What is proposed depends on what came of the trials before, never on how many threads there are. Every finished trial goes to a ledger in the job's work
+//! folder: after a crash, or in a longer search, they are read back, and the search goes on with the same bits.
 
+mod assemble;
+pub mod calibration;
+mod chain;
+pub mod ensemble;
+mod evaluate;
 mod folds;
 mod leaderboard;
-mod parzen;
-mod proposer;
+mod out_of_fold;
+mod pruner;
+pub mod samplers;
 mod search;
+pub mod threshold;
 mod trial;
 
-use retune_estimators::{FitOptions, Model};
+use retune_metrics::corrected_interval;
+use retune_spec::Metric;
 use retune_spec::data::TaskKind;
-use retune_spec::model_selection::ModelSelection;
-use retune_spec::{Estimator, Metric};
-use retune_stage::{Fit, FitContext, Level, Result, Rows, Schema, Stage, StageError, StageReport};
-use serde_json::json;
+use retune_spec::model_selection::{Candidate, Folds, ModelSelection};
+use retune_stage::{
+    Fit, FitContext, Level, Quiet, Result, Rows, Schema, Stage, StageError, StageReport, Task, Upstream,
+};
+use serde_json::{Map, Value, json};
 
-use crate::search::{Search, Winner};
+use crate::assemble::Plan;
+use crate::chain::Chain;
+use crate::evaluate::Judge;
+use crate::folds::{FoldBank, divide};
+use crate::search::{Found, Search, Winner};
+use crate::trial::{Trial, mean};
 
 /// A model selection as declared.
 pub struct ModelSelectionStage(pub ModelSelection);
@@ -35,10 +49,14 @@ impl Stage for ModelSelectionStage {
             })
         });
         let mut mistakes: Vec<StageError> = cannot.collect();
-        if let Some(metric) = self.0.metric.filter(|metric| metric.task() != kind) {
+        let misfits = [self.0.metric, self.0.threshold].into_iter().flatten().filter_map(|metric| metric.misfit(task));
+        mistakes.extend(misfits.map(|(message, help)| StageError::data(message).help(help)));
+        for (name, _) in [("calibrate", self.0.calibrate.is_some()), ("threshold", self.0.threshold.is_some())]
+            .into_iter()
+            .filter(|(_, is_there)| *is_there && kind == TaskKind::Regression)
+        {
             mistakes.push(
-                StageError::data(format!("`{}` does not score a {}", metric.word(), word(kind)))
-                    .help("choose another `metric`"),
+                StageError::data(format!("`{name}` is for labels, and the target holds values")).help("leave it out"),
             );
         }
         if mistakes.is_empty() { Ok(()) } else { Err(mistakes) }
@@ -46,27 +64,158 @@ impl Stage for ModelSelectionStage {
 
     fn fit(&self, train: Rows, context: &FitContext) -> Result<Fit> {
         let task = train.schema().task.clone().ok_or_else(|| StageError::data("the data have no target to learn"))?;
-        let metric = self.0.metric.unwrap_or_else(|| Metric::default_for(task.kind()));
-        let folds = folds::prepare(self.0.folds, context)?;
-        let search = Search { spec: &self.0, metric, task: &task, folds: &folds, context };
+        let upstream =
+            context.upstream.ok_or_else(|| StageError::failed("a model selection needs the raw training rows"))?;
+        let chosen = self.choose(upstream, &task, context, "trials.jsonl")?;
+        let nested = self.nested(upstream, &task, context)?;
+        let mut report = chosen.report(&self.0, nested);
+        let (chain, train) = if self.0.upstream.is_empty() {
+            (None, train)
+        } else {
+            context.progress.update("fitting the stages before", 0, None);
+            let values = &chosen.found.trials[chosen.winner.trial].values;
+            let chain = Chain::new(upstream, &self.0.upstream)?;
+            let (fitted, rows) = chain.fit_whole(values, upstream.train.clone(), context)?;
+            report.learned(
+                "upstream",
+                format!("the stages before were fitted anew with {}", Value::Object(chosen.upstream_values(&self.0))),
+            );
+            (Some(fitted), rows)
+        };
+        let model = chosen.plan.fit(&train, context)?;
+        Ok(Fit { fitted: Box::new(model), train, report, chain })
+    }
+}
+
+/// What a search came to.
+struct Chosen {
+    metric: Metric,
+    found: Found,
+    winner: Winner,
+    plan: Plan,
+    test_share: f64,
+    left_out: Option<String>,
+}
+
+impl ModelSelectionStage {
+    /// Searches, and takes the best.
+    fn choose(&self, upstream: &Upstream, task: &Task, context: &FitContext, ledger: &str) -> Result<Chosen> {
+        let spec = &self.0;
+        let metric = spec.metric.unwrap_or_else(|| Metric::default_for(task.kind()));
+        let mut folds = FoldBank::new(spec, upstream, context)?;
+        folds.check(spec)?;
+        let judge = Judge { metric, task, is_pooled: folds.is_pooled, context };
+        let search = Search { spec, judge, ledger: context.work.map(|work| work.join(ledger)) };
         let left_out = search.left_out();
         if let Some(left_out) = &left_out {
             context.progress.message(Level::Warning, left_out);
         }
-        let trials = search.run()?;
-        let Winner { trial, estimator } = search.winner(&trials)?;
-        context.progress.update("fitting the winner", 0, None);
-        let options = FitOptions { seed: context.seed.derive("winner"), ..FitOptions::of(context) };
-        let (model, info) = Model::fit(&estimator, &train, &options)?;
-        for note in &info.notes {
-            context.progress.message(Level::Warning, note);
-        }
-        let mut report = report(&self.0, metric, &estimator, &trials, trial);
-        if let Some(left_out) = left_out {
-            report.learned("search", left_out);
-        }
-        Ok(Fit { fitted: Box::new(model), train, report })
+        let found = search.run(&mut folds)?;
+        let winner = search.winner(&found.trials)?;
+        let plan = Plan::new(&search, &found, &winner, &mut folds)?;
+        Ok(Chosen { metric, winner, plan, test_share: folds.test_share(), found, left_out })
     }
+
+    /// The scores of searches on the training rows of outer folds, for the validation rows of each.
+    fn nested(&self, upstream: &Upstream, task: &Task, context: &FitContext) -> Result<Option<Nested>> {
+        let Some(n_folds) = self.0.nested else { return Ok(None) };
+        let seed = context.seed.derive("outer folds");
+        let parts = divide(&upstream.train, &Folds::Count(n_folds), seed.0)?;
+        let mut scores = Vec::with_capacity(parts.len());
+        for (number, part) in parts.iter().enumerate() {
+            context.progress.update("outer folds", number as u64, Some(n_folds as u64));
+            let quiet = Quiet(context.progress);
+            let place = format!("outer fold {}", number + 1);
+            let context = FitContext { seed: seed.derive(&place), progress: &quiet, ..*context };
+            let outer = upstream.with_train(upstream.train.take(&part.train)?);
+            let score = || {
+                let chosen = self.choose(&outer, task, &context, &format!("trials-outer-{}.jsonl", number + 1))?;
+                let values = &chosen.found.trials[chosen.winner.trial].values;
+                let chain = Chain::new(&outer, &self.0.upstream)?;
+                let (fitted, rows) = chain.fit_whole(values, outer.train.clone(), &context)?;
+                let model = chosen.plan.fit(&rows, &context)?;
+                let validation = fitted.apply(upstream.train.take(&part.validation)?)?.design()?;
+                let judge = Judge { metric: chosen.metric, task, is_pooled: false, context: &context };
+                judge.score(validation.target()?, &model.predict(&validation)?)
+            };
+            scores.push(score().map_err(|error| error.within(&place))?);
+        }
+        let shares = parts.iter().map(|part| part.validation.len() as f64 / part.train.len() as f64);
+        let test_share = shares.sum::<f64>() / parts.len() as f64;
+        Ok(Some(Nested { interval: corrected_interval(&scores, test_share), scores }))
+    }
+}
+
+/// What a search achieves on rows that it has not seen.
+struct Nested {
+    scores: Vec<f64>,
+    interval: Option<[f64; 2]>,
+}
+
+impl Chosen {
+    /// The winner's values of the stages before.
+    fn upstream_values(&self, spec: &ModelSelection) -> Map<String, Value> {
+        let values = &self.found.trials[self.winner.trial].values;
+        spec.upstream.keys().filter_map(|name| Some((name.clone(), values.get(name)?.clone()))).collect()
+    }
+
+    fn report(&self, spec: &ModelSelection, nested: Option<Nested>) -> StageReport {
+        let (trials, best) = (&self.found.trials, &self.found.trials[self.winner.trial]);
+        let rows = leaderboard::rows(trials, self.metric, self.test_share);
+        let word = self.metric.word();
+        let summary =
+            format!("{}, {word} {} ({})", best.family, score_of(best), counts(trials, leaderboard::ties(&rows)));
+        let mut details = json!({
+            "summary": summary,
+            "metric": self.metric,
+            "estimators": self.plan.estimators,
+            "reproducible": self.found.is_reproducible,
+            "leaderboard": leaderboard::records(&rows),
+        });
+        let mut report = StageReport::default();
+        report.learned("search", &summary);
+        let ended = self.found.end.as_ref().map(|end| format!("it ended because {end}"));
+        let repeats = (!self.found.is_reproducible)
+            .then(|| "a clock decided how far it went: another run may find another model".to_owned());
+        let notes = [self.left_out.clone(), ended, repeats];
+        notes.into_iter().flatten().for_each(|note| report.learned("search", note));
+        self.plan.notes.iter().for_each(|(word, note)| report.learned(word, note));
+        if !spec.upstream.is_empty() {
+            details["upstream"] = Value::Object(self.upstream_values(spec));
+        }
+        if let Some(Nested { scores, interval }) = nested {
+            let between =
+                interval.map_or_else(String::new, |[low, high]| format!(", 95 % interval {low:.4} to {high:.4}"));
+            let text = format!(
+                "the whole search scores {word} {:.4} on rows that it has not seen ({} outer folds{between})",
+                mean(&scores),
+                scores.len()
+            );
+            details["nested"] = json!({ "mean": mean(&scores), "interval": interval, "scores": scores });
+            report.learned("nested", text);
+        }
+        report.details = details;
+        report.tables.extend(leaderboard::table(&rows).map(|table| ("leaderboard".to_owned(), table)));
+        report
+    }
+}
+
+/// The mean score of a trial and how far its folds differ.
+fn score_of(trial: &Trial) -> String {
+    match trial.deviation() {
+        Some(deviation) => format!("{:.4} ± {deviation:.4} over {} folds", trial.mean(), trial.scores().len()),
+        None => format!("{:.4}", trial.mean()),
+    }
+}
+
+fn counts(trials: &[Trial], ties: usize) -> String {
+    let failed = trials.iter().filter(|trial| trial.failure().is_some()).count();
+    let pruned = trials.iter().filter(|trial| trial.is_pruned()).count();
+    let mut notes = vec![format!("{} {}", trials.len(), if trials.len() == 1 { "trial" } else { "trials" })];
+    notes.extend((pruned > 0).then(|| format!("{pruned} given up early")));
+    notes.extend((failed > 0).then(|| format!("{failed} failed")));
+    notes.extend((ties > 0).then(|| format!("{ties} not told apart from it")));
+    notes.join(", ")
 }
 
 fn word(kind: TaskKind) -> &'static str {
@@ -77,42 +226,7 @@ fn word(kind: TaskKind) -> &'static str {
 }
 
 /// Some value of every space, to read a candidate as its family before anything was proposed.
-fn first_values(candidate: &retune_spec::model_selection::Candidate) -> serde_json::Map<String, serde_json::Value> {
-    candidate
-        .spaces()
-        .into_iter()
-        .filter_map(|(name, space)| Some((name, proposer::grid_of(&space).into_iter().next()?)))
-        .collect()
-}
-
-fn report(
-    spec: &ModelSelection,
-    metric: Metric,
-    estimator: &Estimator,
-    trials: &[trial::Trial],
-    best: usize,
-) -> StageReport {
-    let failed = trials.iter().filter(|trial| trial.failure().is_some()).count();
-    let pruned = trials.iter().filter(|trial| trial.is_pruned()).count();
-    let best = &trials[best];
-    let mut notes = vec![format!("{} trials", trials.len())];
-    notes.extend((pruned > 0).then(|| format!("{pruned} given up early")));
-    notes.extend((failed > 0).then(|| format!("{failed} failed")));
-    let summary = format!(
-        "{}, {} {:.4} ± {:.4} over {} folds ({})",
-        estimator.word(),
-        metric.word(),
-        best.mean(),
-        best.deviation(),
-        spec.folds,
-        notes.join(", ")
-    );
-    let ranked = leaderboard::ranked(trials, metric);
-    let mut report = StageReport {
-        details: json!({ "summary": summary, "metric": metric, "estimator": estimator, "leaderboard": leaderboard::records(&ranked) }),
-        ..StageReport::default()
-    };
-    report.learned("search", summary);
-    report.tables.extend(leaderboard::table(&ranked).map(|table| ("leaderboard".to_owned(), table)));
-    report
+fn first_values(candidate: &Candidate) -> Map<String, Value> {
+    let spaces = candidate.spaces().into_iter();
+    spaces.filter_map(|(name, space)| Some((name, samplers::grid_of(&space).into_iter().next()?))).collect()
 }

@@ -1,43 +1,48 @@
-//! The loop over trials.
+//! The search: trials are proposed and run until the budget is spent, and every finished one goes to a ledger.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
-use retune_estimators::{FitOptions, truth_of};
-use retune_metrics::score;
+use retune_metrics::Prediction;
+use retune_spec::Estimator;
 use retune_spec::estimators::GradientBoosting;
-use retune_spec::model_selection::{ModelSelection, Pruner, Sampler};
-use retune_spec::{Estimator, Metric};
-use retune_stage::{ErrorClass, FitContext, Level, Quiet, Result, StageError, Task};
+use retune_spec::model_selection::{Choose, ModelSelection, Sampler};
+use retune_stage::{ErrorClass, Level, Quiet, Result, StageError};
 use retune_store::{Flush, Journal};
 use serde_json::{Map, Value};
 
-use crate::folds::PreparedFold;
-use crate::proposer::Proposer;
-use crate::trial::{Outcome, Trial, mean};
+use crate::evaluate::{Judge, Limits, Scored, Share, Terms};
+use crate::folds::{FoldBank, PreparedFold};
+use crate::out_of_fold::joined;
+use crate::pruner::{gives_up, steps};
+use crate::samplers::{Proposal, Proposer};
+use crate::trial::{Cost, Outcome, Trial, mean};
 
-/// Folds that a trial runs between two looks of the pruner. Fixed, so that what is given up does not depend on the number of threads.
-const FOLDS_AT_ONCE: usize = 2;
-
-/// Finished trials that the pruner wants to see before it gives one up.
-const PRUNER_STARTUP: usize = 3;
-
-/// The name of the ledger in the work folder.
-const LEDGER: &str = "trials.jsonl";
+/// Trials of each candidate before those that do well get more than their turn.
+const TURNS: usize = 5;
 
 /// A search with all that it needs.
 pub struct Search<'a> {
     /// The declaration.
     pub spec: &'a ModelSelection,
-    /// The score that decides.
-    pub metric: Metric,
-    /// What is learned.
-    pub task: &'a Task,
-    /// The folds, shared by all trials.
-    pub folds: &'a [PreparedFold],
-    /// Seed, threads, progress and the work folder.
-    pub context: &'a FitContext<'a>,
+    /// What trials are scored by.
+    pub judge: Judge<'a>,
+    /// Where finished trials are kept; `None` keeps them nowhere.
+    pub ledger: Option<PathBuf>,
+}
+
+/// What a search found.
+pub struct Found {
+    /// The trials in their order.
+    pub trials: Vec<Trial>,
+    /// Why the search ended, where it was not for the number of trials.
+    pub end: Option<String>,
+    /// Whether the same search anywhere else gives the same: not where a clock ended it, or a trial.
+    pub is_reproducible: bool,
+    /// Predictions of the folds' validation rows, of the trials that were run just now: by trial and fold.
+    pub predictions: Vec<(usize, Vec<Prediction>)>,
 }
 
 /// The best trial, and the estimator that is fitted on all rows.
@@ -48,6 +53,14 @@ pub struct Winner {
     pub estimator: Estimator,
 }
 
+/// What running a trial gave.
+struct Ran {
+    trial: Trial,
+    predictions: Vec<Prediction>,
+    /// The time of the whole search was over.
+    is_late: bool,
+}
+
 impl Search<'_> {
     /// What a grid leaves out for want of trials, in words; `None` where every combination is tried, and where values are drawn.
     pub fn left_out(&self) -> Option<String> {
@@ -55,204 +68,438 @@ impl Search<'_> {
         if search.sampler != Sampler::Grid {
             return None;
         }
-        let all = self.spec.candidates.iter().try_fold(0_u64, |sum, candidate| {
-            let combinations = Proposer::new(candidate, search.sampler, self.context.seed).combinations()?;
-            Some(sum.saturating_add(combinations))
-        })?;
+        let all = self
+            .proposers()
+            .iter()
+            .try_fold(0_u64, |sum, proposer| Some(sum.saturating_add(proposer.combinations()?)))?;
+        let trials = search.trials();
         let turns = if self.spec.candidates.len() > 1 { "of each candidate in turn, " } else { "" };
-        (all > search.trials as u64).then(|| {
+        (all > trials as u64).then(|| {
             format!(
-                "the grid has {all} combinations, of which `trials: {}` takes the first ones: {turns}the last hyperparameter that was declared changing \
-                 fastest; `trials: {all}` takes them all, and `sampler: random` spreads fewer of them",
-                search.trials
+                "the grid has {all} combinations, of which `trials: {trials}` takes the first ones: {turns}the last hyperparameter that was declared changing \
+                 fastest; `trials: {all}` takes them all, and `sampler: random` spreads fewer of them"
             )
         })
     }
 
     /// Runs all trials; those in the ledger are read back instead.
-    pub fn run(&self) -> Result<Vec<Trial>> {
-        let recorded = match self.context.work {
-            Some(work) => Journal::read::<Trial>(&work.join(LEDGER)).unwrap_or_default(),
+    pub fn run(&self, folds: &mut FoldBank) -> Result<Found> {
+        let recorded = match &self.ledger {
+            Some(ledger) => Journal::read::<Trial>(ledger).unwrap_or_default(),
             None => Vec::new(),
         };
-        match self.run_after(&recorded)? {
-            Some(trials) => Ok(trials),
+        match self.run_after(&recorded, folds)? {
+            Some(found) => Ok(found),
             // The ledger tells of another search: what is in it is worth nothing here.
-            None => self.forget().and_then(|()| self.run_after(&[])).map(Option::unwrap_or_default),
+            None => {
+                self.forget()?;
+                let found = self.run_after(&[], folds)?;
+                found.ok_or_else(|| StageError::failed("the ledger of the search cannot be written"))
+            }
         }
     }
 
-    /// The best finished trial. Fails, with the commonest reasons, when every trial failed.
+    /// The trial that wins. Fails, with the commonest reasons, when every trial failed.
     pub fn winner(&self, trials: &[Trial]) -> Result<Winner> {
-        let finished = trials.iter().enumerate().filter(|(_, trial)| trial.is_finished());
-        let best =
-            finished.reduce(
-                |best, other| if self.oriented(other.1.mean()) > self.oriented(best.1.mean()) { other } else { best },
-            );
-        let Some((position, trial)) = best else { return Err(all_failed(trials)) };
+        let finished = || trials.iter().enumerate().filter(|(_, trial)| trial.is_finished());
+        let best = finished().reduce(|best, other| {
+            if self.judge.oriented(other.1.mean()) > self.judge.oriented(best.1.mean()) { other } else { best }
+        });
+        let Some((mut position, best)) = best else { return Err(all_failed(trials)) };
+        if self.spec.choose == Choose::Simplest {
+            let n_folds = best.scores().len() as f64;
+            let error = best.deviation().map_or(0.0, |deviation| deviation / n_folds.sqrt());
+            let least = self.judge.oriented(best.mean()) - error;
+            let close = finished().filter(|(_, trial)| self.judge.oriented(trial.mean()) >= least);
+            let simplest = close.min_by(|(_, a), (_, b)| {
+                let better = self.judge.oriented(b.mean()).total_cmp(&self.judge.oriented(a.mean()));
+                a.cost.size.total_cmp(&b.cost.size).then(better)
+            });
+            position = simplest.map_or(position, |(position, _)| position);
+        }
+        Ok(Winner { trial: position, estimator: self.final_estimator(&trials[position])? })
+    }
+
+    /// A trial's estimator as it is fitted on all rows.
+    pub fn final_estimator(&self, trial: &Trial) -> Result<Estimator> {
         let mut estimator = self.estimator(trial)?;
         if let (Estimator::GradientBoosting(parameters), Outcome::Finished { rounds, .. }) =
             (&mut estimator, &trial.outcome)
         {
             fix_rounds(parameters, rounds);
         }
-        Ok(Winner { trial: position, estimator })
+        Ok(estimator)
+    }
+
+    /// The predictions of a trial for the folds' validation rows: those that were kept, or by running it again.
+    pub fn predictions(&self, found: &Found, trial: &Trial, folds: &[Arc<PreparedFold>]) -> Result<Prediction> {
+        if let Some((_, kept)) = found.predictions.iter().find(|(number, _)| *number == trial.number) {
+            return joined(kept);
+        }
+        let limits = Limits::new(self.judge.context.progress, None);
+        let estimator = self.estimator(trial)?;
+        let place = place(trial.number);
+        let terms = Terms { place: &place, share: Share::Whole, threads: self.threads(folds.len()), limits: &limits };
+        let scored = self.judge.folds(&estimator, folds, 0..folds.len(), &terms)?;
+        joined(&scored.predictions)
+    }
+
+    /// The finished trials that may be combined, the best first. What needs other rows than the winner's - other values of the stages before - may not.
+    pub fn ranked<'t>(&self, trials: &'t [Trial], winner: &Trial) -> Vec<&'t Trial> {
+        let same_rows =
+            |trial: &&Trial| self.spec.upstream.keys().all(|name| trial.values.get(name) == winner.values.get(name));
+        let score = |trial: &Trial| self.judge.oriented(trial.mean());
+        let mut ranked: Vec<&Trial> = trials.iter().filter(|trial| trial.is_finished()).filter(same_rows).collect();
+        ranked.sort_by(|a, b| score(b).total_cmp(&score(a)).then(a.number.cmp(&b.number)));
+        ranked
+    }
+
+    fn proposers(&self) -> Vec<Proposer> {
+        let seed = self.judge.context.seed.derive("proposals");
+        let upstream = self.spec.upstream.iter().map(|(name, space)| (name.clone(), space.clone()));
+        let candidates = self.spec.candidates.iter().enumerate();
+        let proposer = |(position, candidate): (usize, &retune_spec::model_selection::Candidate)| {
+            let spaces = candidate.spaces().into_iter().chain(upstream.clone()).collect();
+            Proposer::new(spaces, self.spec.search.sampler, seed.derive(&position.to_string()))
+        };
+        candidates.map(proposer).collect()
     }
 
     /// `None` if the recorded trials are not those that this search proposes.
-    fn run_after(&self, recorded: &[Trial]) -> Result<Option<Vec<Trial>>> {
-        let mut ledger = match self.context.work {
-            Some(work) => Some(Journal::open(&work.join(LEDGER), Flush::EachLine)?),
+    fn run_after(&self, recorded: &[Trial], folds: &mut FoldBank) -> Result<Option<Found>> {
+        let progress = self.judge.context.progress;
+        let search = &self.spec.search;
+        let mut ledger = match &self.ledger {
+            Some(ledger) => Some(Journal::open(ledger, Flush::EachLine)?),
             None => None,
         };
-        let seed = self.context.seed.derive("proposals");
-        let candidates = self.spec.candidates.iter().enumerate();
-        let mut proposers: Vec<Proposer> = candidates
-            .map(|(position, candidate)| {
-                Proposer::new(candidate, self.spec.search.sampler, seed.derive(&position.to_string()))
-            })
-            .collect();
-        let mut open: Vec<usize> = (0..proposers.len()).collect();
-        let mut trials: Vec<Trial> = Vec::new();
-        let mut turn = 0;
-        let total = Some(self.spec.search.trials as u64);
-        while trials.len() < self.spec.search.trials && !open.is_empty() {
-            self.context.progress.check_cancelled()?;
-            self.context.progress.update("trials", trials.len() as u64, total);
-            let candidate = open[turn % open.len()];
-            let Some(values) = proposers[candidate].propose() else {
-                open.retain(|other| *other != candidate);
-                continue;
-            };
-            let number = trials.len();
-            let trial = match recorded.get(number) {
-                Some(known) if known.candidate == candidate && known.values == values => known.clone(),
-                Some(_) => return Ok(None),
-                None => {
-                    let trial = self.try_out(number, candidate, values, &trials)?;
-                    if let Some(ledger) = &mut ledger {
-                        ledger.append(&trial)?;
-                    }
-                    trial
-                }
-            };
-            // A trial that was given up still tells where not to look.
-            let told = trial.failure().is_none().then(|| self.oriented(trial.mean()));
-            proposers[candidate].tell(told);
-            self.tell_if_best(&trial, &trials);
-            trials.push(trial);
-            turn += 1;
-        }
-        Ok(Some(trials))
-    }
-
-    fn try_out(&self, number: usize, candidate: usize, values: Map<String, Value>, before: &[Trial]) -> Result<Trial> {
-        let family = self.spec.candidates[candidate].family().to_owned();
-        let mut trial = Trial { number, candidate, family, values, outcome: Outcome::Pruned { scores: Vec::new() } };
-        trial.outcome = match self.estimator(&trial) {
-            Ok(estimator) => self.evaluate(&estimator, number, before)?,
-            Err(error) => Outcome::Failed { reason: error.message },
-        };
-        Ok(trial)
-    }
-
-    fn evaluate(&self, estimator: &Estimator, number: usize, before: &[Trial]) -> Result<Outcome> {
-        let inner_threads = (self.context.threads / self.folds.len()).max(1);
-        let (mut scores, mut rounds) = (Vec::new(), Vec::new());
-        for (chunk, folds) in self.folds.chunks(FOLDS_AT_ONCE).enumerate() {
-            self.context.progress.check_cancelled()?;
-            let results: Vec<Result<(f64, Option<usize>)>> = folds
-                .par_iter()
-                .enumerate()
-                .map(|(position, fold)| {
-                    let place = format!("trial {number}, fold {}", chunk * FOLDS_AT_ONCE + position);
-                    let options = FitOptions {
-                        seed: self.context.seed.derive(&place),
-                        threads: inner_threads,
-                        device: self.context.device,
-                        progress: &Quiet(self.context.progress),
-                    };
-                    catch_unwind(AssertUnwindSafe(|| self.score_fold(estimator, fold, &options)))
-                        .unwrap_or_else(|_| Err(StageError::failed("it panicked")))
-                })
+        let mut proposers = self.proposers();
+        let mut turns = Turns::new(proposers.len(), search.sampler);
+        let mut found = Found { trials: Vec::new(), end: None, is_reproducible: true, predictions: Vec::new() };
+        let begun = Instant::now();
+        let mut spent_before = 0.0;
+        let total = search
+            .trials
+            .map(|trials| trials as u64)
+            .or((search.trials() < 1_000_000).then_some(search.trials() as u64));
+        while found.trials.len() < search.trials() {
+            progress.check_cancelled()?;
+            progress.update("trials", found.trials.len() as u64, total);
+            if let Some(end) = self.end(&found.trials, spent_before + begun.elapsed().as_secs_f64()) {
+                found.is_reproducible &= search.goal.is_some() && self.reached(&found.trials);
+                found.end = Some(end);
+                break;
+            }
+            let n = search.at_once.min(search.trials() - found.trials.len());
+            let batch: Vec<(usize, Proposal)> = (0..n)
+                .map_while(|_| turns.propose(&mut proposers, &found.trials, |score| self.judge.oriented(score)))
                 .collect();
-            for result in results {
-                match result {
-                    Ok((score, round)) => {
-                        scores.push(score);
-                        rounds.push(round);
-                    }
-                    Err(error) if error.class == ErrorClass::Cancelled => return Err(error),
-                    Err(error) => return Ok(Outcome::Failed { reason: error.message }),
+            if batch.is_empty() {
+                break;
+            }
+            let first = found.trials.len();
+            let is_known = |(offset, (candidate, proposal)): (usize, &(usize, Proposal))| {
+                recorded
+                    .get(first + offset)
+                    .map(|known| known.candidate == *candidate && known.values == proposal.values)
+            };
+            let known: Vec<Option<bool>> = batch.iter().enumerate().map(is_known).collect();
+            if known.contains(&Some(false)) {
+                return Ok(None);
+            }
+            let n_known = known.iter().take_while(|known| known.is_some()).count();
+            spent_before +=
+                recorded[first.min(recorded.len())..].iter().take(n_known).map(|trial| trial.cost.seconds).sum::<f64>();
+            let until = search.seconds.map(|seconds| begun + seconds_of(seconds - spent_before));
+            let ran = self.run_batch(&batch[n_known..], first + n_known, &found.trials, folds, until)?;
+            let mut is_late = false;
+            let known = recorded.iter().skip(first).take(n_known).cloned().map(|trial| Ran {
+                trial,
+                predictions: Vec::new(),
+                is_late: false,
+            });
+            for (offset, ran) in known.chain(ran).enumerate() {
+                // What the clock cut off is no trial; those after it in the batch would leave a gap.
+                is_late |= ran.is_late;
+                if is_late {
+                    continue;
                 }
-            }
-            if scores.len() < self.folds.len() && self.is_hopeless(&scores, before) {
-                return Ok(Outcome::Pruned { scores });
+                let (trial, (candidate, proposal)) = (ran.trial, &batch[offset]);
+                if let Some(ledger) = ledger.as_mut().filter(|_| offset >= n_known) {
+                    ledger.append(&trial)?;
+                }
+                // A trial that was given up still tells where not to look.
+                let told = trial.failure().is_none().then(|| self.judge.oriented(trial.mean()));
+                proposers[*candidate].tell(&proposal.point, told);
+                self.tell_if_best(&trial, &found.trials);
+                if !ran.predictions.is_empty() {
+                    found.predictions.push((trial.number, ran.predictions));
+                    self.forget_predictions(&mut found, &trial);
+                }
+                found.is_reproducible &= search.trial_seconds.is_none() || trial.failure().is_none();
+                found.trials.push(trial);
             }
         }
-        Ok(Outcome::Finished { scores, rounds })
+        Ok(Some(found))
     }
 
-    fn score_fold(
+    /// Why the search is over, if it is.
+    fn end(&self, trials: &[Trial], seconds: f64) -> Option<String> {
+        let search = &self.spec.search;
+        if let Some(goal) = search.goal.filter(|_| self.reached(trials)) {
+            return Some(format!("the goal of {} {goal} was reached", self.judge.metric.word()));
+        }
+        // Some trial is needed, however little time there is.
+        let limit = search.seconds.filter(|limit| seconds >= *limit && trials.iter().any(Trial::is_finished))?;
+        Some(format!("{limit} seconds were over"))
+    }
+
+    fn reached(&self, trials: &[Trial]) -> bool {
+        let Some(goal) = self.spec.search.goal else { return false };
+        let is_good = |trial: &Trial| self.judge.oriented(trial.mean()) >= self.judge.oriented(goal);
+        trials.iter().filter(|trial| trial.is_finished()).any(is_good)
+    }
+
+    /// Runs trials side by side, each with the folds of its own values of the stages before.
+    fn run_batch(
         &self,
-        estimator: &Estimator,
-        fold: &PreparedFold,
-        options: &FitOptions,
-    ) -> Result<(f64, Option<usize>)> {
-        let (fitted, info) = retune_estimators::fit(estimator, &fold.train, self.task, options)?;
-        let prediction = fitted.predict(fold.validation.features.view())?;
-        let truth = truth_of(fold.validation.target()?);
-        let score = score(self.metric, &truth, &prediction).map_err(|error| StageError::failed(error.to_string()))?;
-        if score.is_finite() {
-            Ok((score, info.rounds))
-        } else {
-            Err(StageError::failed(format!("its {} is {score}", self.metric.word())))
+        batch: &[(usize, Proposal)],
+        first: usize,
+        before: &[Trial],
+        folds: &mut FoldBank,
+        until: Option<Instant>,
+    ) -> Result<Vec<Ran>> {
+        if batch.is_empty() {
+            return Ok(Vec::new());
+        }
+        let values: Vec<&Map<String, Value>> = batch.iter().map(|(_, proposal)| &proposal.values).collect();
+        let prepared = folds.prepare(&values)?;
+        if self.spec.upstream.is_empty()
+            && let Some(Err(error)) = prepared.first()
+        {
+            return Err(error.clone());
+        }
+        // The first trial of all is let go on, so that there is something to choose.
+        let until = until.filter(|_| before.iter().any(Trial::is_finished));
+        let threads = self.threads(batch.len() * folds.n_folds());
+        let run = |offset: usize| {
+            let (candidate, proposal) = &batch[offset];
+            let trial = Trial::new(first + offset, *candidate, self.spec.candidates[*candidate].family(), proposal);
+            match &prepared[offset] {
+                Ok(prepared) => self.run_one(trial, prepared, before, until, threads),
+                Err(error) => Ok(Ran { trial: failed(trial, &error.message), predictions: Vec::new(), is_late: false }),
+            }
+        };
+        (0..batch.len()).into_par_iter().map(run).collect()
+    }
+
+    fn run_one(
+        &self,
+        mut trial: Trial,
+        folds: &[Arc<PreparedFold>],
+        before: &[Trial],
+        until: Option<Instant>,
+        threads: usize,
+    ) -> Result<Ran> {
+        let begun = Instant::now();
+        let own = self.spec.search.trial_seconds.map(|seconds| begun + seconds_of(seconds));
+        let quiet = Quiet(self.judge.context.progress);
+        let limits = Limits::new(&quiet, [until, own].into_iter().flatten().min());
+        let scored = self
+            .estimator(&trial)
+            .and_then(|estimator| self.go_through(&mut trial, &estimator, folds, before, threads, &limits));
+        trial.cost.seconds = begun.elapsed().as_secs_f64();
+        let ran = |trial, predictions| Ran { trial, predictions, is_late: false };
+        match scored {
+            Ok(predictions) => Ok(ran(trial, predictions)),
+            Err(_) if limits.is_short() => Ok(ran(failed(trial, "it ran out of memory"), Vec::new())),
+            Err(_) if limits.is_late() => {
+                let seconds = self
+                    .spec
+                    .search
+                    .trial_seconds
+                    .filter(|_| until.is_none_or(|until| own.is_some_and(|own| own < until)));
+                let is_late = seconds.is_none();
+                let reason =
+                    seconds.map_or_else(String::new, |seconds| format!("it took longer than {seconds} seconds"));
+                Ok(Ran { trial: failed(trial, &reason), predictions: Vec::new(), is_late })
+            }
+            Err(error) if error.class == ErrorClass::Cancelled => Err(error),
+            Err(error) => Ok(ran(failed(trial, &error.message), Vec::new())),
         }
     }
 
-    /// The median rule: worse, so far, than half of the finished trials were after as many folds.
-    fn is_hopeless(&self, scores: &[f64], before: &[Trial]) -> bool {
-        let finished: Vec<&Trial> = before.iter().filter(|trial| trial.is_finished()).collect();
-        if self.spec.search.pruner != Pruner::Median || finished.len() < PRUNER_STARTUP {
-            return false;
+    /// Takes a trial through its steps; gives the predictions of a finished one.
+    fn go_through(
+        &self,
+        trial: &mut Trial,
+        estimator: &Estimator,
+        folds: &[Arc<PreparedFold>],
+        before: &[Trial],
+        threads: usize,
+        limits: &Limits,
+    ) -> Result<Vec<Prediction>> {
+        let pruner = self.spec.search.pruner;
+        let place = place(trial.number);
+        let mut whole = Scored { scores: Vec::new(), rounds: Vec::new(), predictions: Vec::new(), costs: Vec::new() };
+        for step in steps(pruner, trial.number, folds.len()) {
+            let terms = Terms { place: &place, share: step.share, threads, limits };
+            let scored = self.judge.folds(estimator, folds, step.folds.clone(), &terms)?;
+            let level = if step.share == Share::Whole {
+                whole.scores.extend(scored.scores);
+                whole.rounds.extend(scored.rounds);
+                whole.predictions.extend(scored.predictions);
+                whole.costs.extend(scored.costs);
+                mean(&whole.scores)
+            } else {
+                mean(&scored.scores)
+            };
+            if !step.is_looked_at {
+                continue;
+            }
+            trial.levels.push(level);
+            if gives_up(pruner, trial.number, &trial.levels, &whole.scores, before, |score| self.judge.oriented(score))
+            {
+                trial.outcome = Outcome::Pruned { scores: whole.scores };
+                return Ok(Vec::new());
+            }
         }
-        let mut then: Vec<f64> =
-            finished.iter().map(|trial| self.oriented(mean(&trial.scores()[..scores.len()]))).collect();
-        then.sort_by(f64::total_cmp);
-        let middle = then.len() / 2;
-        let median = if then.len() % 2 == 1 { then[middle] } else { f64::midpoint(then[middle - 1], then[middle]) };
-        self.oriented(mean(scores)) < median
+        let cost = |at: usize| mean(&whole.costs.iter().map(|cost| cost[at]).collect::<Vec<_>>());
+        trial.cost = Cost { seconds: 0.0, fit: cost(0), predict: cost(1), size: cost(2) };
+        trial.outcome = Outcome::Finished { scores: whole.scores, rounds: whole.rounds };
+        Ok(whole.predictions)
+    }
+
+    /// Threads of each of so many fits that run side by side.
+    fn threads(&self, n_fits: usize) -> usize {
+        (self.judge.context.threads / n_fits).max(1)
     }
 
     fn estimator(&self, trial: &Trial) -> Result<Estimator> {
         let candidate = &self.spec.candidates[trial.candidate];
-        candidate.with_values(&trial.values).map_err(|error| StageError::failed(format!("`{}`: {error}", trial.family)))
+        let mut own = trial.values.clone();
+        self.spec.upstream.keys().for_each(|name| drop(own.remove(name)));
+        candidate.with_values(&own).map_err(|error| StageError::failed(format!("`{}`: {error}", trial.family)))
     }
 
-    /// A score of which more is better.
-    fn oriented(&self, score: f64) -> f64 {
-        if self.metric.greater_is_better() { score } else { -score }
+    /// Keeps the predictions of those trials only that an ensemble could take: the best ones, and the best of each candidate.
+    fn forget_predictions(&self, found: &mut Found, newest: &Trial) {
+        let n_kept = self.n_kept();
+        let trials: Vec<&Trial> = found.trials.iter().chain([newest]).collect();
+        let score = |number: usize| self.judge.oriented(trials[number].mean());
+        let is_best_of_candidate = |number: usize| {
+            let own = trials.iter().filter(|other| other.candidate == trials[number].candidate && other.is_finished());
+            own.map(|other| score(other.number)).fold(f64::NEG_INFINITY, f64::max) <= score(number)
+        };
+        let mut ranked: Vec<f64> = found.predictions.iter().map(|(number, _)| score(*number)).collect();
+        ranked.sort_by(|a, b| b.total_cmp(a));
+        let least = ranked.get(n_kept.saturating_sub(1)).copied().unwrap_or(f64::NEG_INFINITY);
+        found
+            .predictions
+            .retain(|(number, _)| n_kept > 0 && (score(*number) >= least || is_best_of_candidate(*number)));
+    }
+
+    /// How many trials' predictions are of use after the search.
+    pub fn n_kept(&self) -> usize {
+        use retune_spec::model_selection::Ensemble;
+        match self.spec.ensemble {
+            Some(Ensemble::Greedy(greedy)) => greedy.top,
+            Some(Ensemble::Voting(voting)) => voting.top,
+            Some(Ensemble::Stacking(stacking)) => stacking.top,
+            None => usize::from(self.spec.calibrate.is_some() || self.spec.threshold.is_some()),
+        }
     }
 
     fn tell_if_best(&self, trial: &Trial, before: &[Trial]) {
         let is_best = before
             .iter()
             .filter(|other| other.is_finished())
-            .all(|other| self.oriented(trial.mean()) > self.oriented(other.mean()));
+            .all(|other| self.judge.oriented(trial.mean()) > self.judge.oriented(other.mean()));
         if trial.is_finished() && is_best {
             let values = if trial.values.is_empty() {
                 String::new()
             } else {
                 format!(" {}", Value::Object(trial.values.clone()))
             };
-            let text = format!("best so far: {} {:.4}, {}{values}", self.metric.word(), trial.mean(), trial.family);
-            self.context.progress.message(Level::Info, &text);
+            let word = self.judge.metric.word();
+            let text = format!("best so far: {word} {:.4}, {}{values}", trial.mean(), trial.family);
+            self.judge.context.progress.message(Level::Info, &text);
         }
     }
 
     fn forget(&self) -> Result<()> {
-        let ledger = self.context.work.map(|work: &Path| work.join(LEDGER));
-        Ok(ledger.map_or(Ok(()), std::fs::remove_file)?)
+        Ok(self.ledger.as_deref().map_or(Ok(()), |ledger: &Path| std::fs::remove_file(ledger))?)
+    }
+}
+
+/// What a trial's randomness is derived from.
+fn place(number: usize) -> String {
+    format!("trial {number}")
+}
+
+fn seconds_of(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::from_secs(u64::from(u32::MAX)))
+}
+
+fn failed(trial: Trial, reason: &str) -> Trial {
+    Trial { outcome: Outcome::Failed { reason: reason.to_owned() }, levels: Vec::new(), ..trial }
+}
+
+/// Whose turn it is to propose.
+struct Turns {
+    open: Vec<usize>,
+    turn: usize,
+    /// Trials that each candidate has proposed.
+    proposed: Vec<usize>,
+    learns: bool,
+}
+
+impl Turns {
+    fn new(n_candidates: usize, sampler: Sampler) -> Self {
+        let learns = matches!(sampler, Sampler::Tpe | Sampler::MultivariateTpe | Sampler::CmaEs);
+        Self { open: (0..n_candidates).collect(), turn: 0, proposed: vec![0; n_candidates], learns }
+    }
+
+    /// The next proposal; `None` where every candidate has tried every combination.
+    fn propose(
+        &mut self,
+        proposers: &mut [Proposer],
+        trials: &[Trial],
+        orient: impl Fn(f64) -> f64,
+    ) -> Option<(usize, Proposal)> {
+        while !self.open.is_empty() {
+            let candidate = self.next(trials, &orient);
+            if let Some(proposal) = proposers[candidate].propose() {
+                self.turn += 1;
+                self.proposed[candidate] += 1;
+                return Some((candidate, proposal));
+            }
+            self.open.retain(|other| *other != candidate);
+        }
+        None
+    }
+
+    /// Candidates take turns. Of those that learn, once each has had some, every second turn is that of the candidate which has most of the best trials, for how
+    /// many it has had.
+    fn next(&self, trials: &[Trial], orient: impl Fn(f64) -> f64) -> usize {
+        let in_turn = self.open[self.turn % self.open.len()];
+        let is_early = self.open.iter().any(|&candidate| self.proposed[candidate] < TURNS);
+        if !self.learns || is_early || self.turn.is_multiple_of(2) {
+            return if is_early { self.least_proposed() } else { self.open[(self.turn / 2) % self.open.len()] };
+        }
+        let mut finished: Vec<&Trial> = trials.iter().filter(|trial| trial.is_finished()).collect();
+        finished.sort_by(|a, b| orient(b.mean()).total_cmp(&orient(a.mean())).then(a.number.cmp(&b.number)));
+        finished.truncate((finished.len() / 10).max(3));
+        let share = |&candidate: &usize| {
+            let good = finished.iter().filter(|trial| trial.candidate == candidate).count() as f64;
+            (good + 0.1) / (self.proposed[candidate] as f64 + 1.0)
+        };
+        self.open.iter().copied().max_by(|a, b| share(a).total_cmp(&share(b)).then(b.cmp(a))).unwrap_or(in_turn)
+    }
+
+    /// The first of those that have proposed least.
+    fn least_proposed(&self) -> usize {
+        self.open.iter().copied().min_by_key(|&candidate| (self.proposed[candidate], candidate)).unwrap_or(0)
     }
 }
 

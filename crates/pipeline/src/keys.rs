@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use indexmap::IndexMap;
-use retune_protocol::Device;
+use retune_protocol::{Device, refitted};
 use retune_spec::{Document, StageKind};
 use retune_store::{Change, Digest, StatCache, Store, StoreError, diff, key_of};
 use serde::{Deserialize, Serialize};
@@ -141,16 +141,38 @@ impl<'a> Planner<'a> {
         self.outcome(0)?.object("rows").copied()
     }
 
-    /// The rows that a stage is fitted on: those that left the last stage before it that is not a model.
+    /// The rows that a stage is fitted on: those that left the last stage before it that is not a model, or that is one which fitted the stages before it anew.
     pub fn rows_for(&self, stage: usize) -> Option<Digest> {
         let mut input = self.graph.input(stage);
         while let Some(upstream) = input {
-            if !self.document.pipeline.stages[upstream].kind.is_model() {
-                return self.stage_object(upstream, "rows");
+            let rows = self.stage_object(upstream, "rows");
+            if rows.is_some() || !self.document.pipeline.stages[upstream].kind.is_model() {
+                return rows;
             }
             input = self.graph.input(upstream);
         }
         self.raw()
+    }
+
+    /// What a stage learned, as the model at the end of `leaf` needs it: a model selection that searched the stages before it fitted them anew.
+    pub fn fitted_for(&self, leaf: usize, stage: usize) -> Option<Digest> {
+        let name = refitted(&self.document.pipeline.stages[stage].id);
+        let mut anew = self.models(leaf).into_iter().rev().filter_map(|model| self.stage_object(model, &name));
+        anew.next().or_else(|| self.stage_object(stage, "fitted"))
+    }
+
+    /// The name of the scratch folder of a stage's job. That of a model selection does not depend on how long it searches, so that a longer search goes on
+    /// where a shorter one ended.
+    pub fn work_key(&self, stage: usize, key: Digest) -> Digest {
+        if !matches!(self.document.pipeline.stages[stage].kind, StageKind::ModelSelection(_)) {
+            return key;
+        }
+        let Some(mut fields) = self.fit_fields(stage) else { return key };
+        if let Some(search) = fields.pointer_mut("/with/search").and_then(Value::as_object_mut) {
+            ["trials", "seconds", "goal"].iter().for_each(|budget| drop(search.remove(*budget)));
+        }
+        fields["kind"] = json!("search");
+        key_of(&fields)
     }
 
     /// The stages between the data and a stage that are not models.
@@ -188,7 +210,7 @@ impl<'a> Planner<'a> {
                 "version": EVALUATE_VERSION,
                 "seed": pipeline.seed,
                 "data": self.raw()?.to_string(),
-                "chain": self.chain(leaf).into_iter().map(|stage| Some(self.stage_object(stage, "fitted")?.to_string())).collect::<Option<Vec<_>>>()?,
+                "chain": self.chain(leaf).into_iter().map(|stage| Some(self.fitted_for(leaf, stage)?.to_string())).collect::<Option<Vec<_>>>()?,
                 "models": self.models(leaf).into_iter().map(|stage| Some((pipeline.stages[stage].id.clone(), self.stage_object(stage, "fitted")?.to_string()))).collect::<Option<IndexMap<_, _>>>()?,
             })),
         }

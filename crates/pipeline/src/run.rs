@@ -326,14 +326,19 @@ impl Scheduler<'_> {
                 seed: pipeline.seed,
                 rows: self.planner.rows_for(stage)?,
                 raw: self.planner.raw()?,
-                chain: self.planner.chain(stage).into_iter().map(spec).collect(),
+                chain: self
+                    .planner
+                    .chain(stage)
+                    .into_iter()
+                    .map(|stage| (pipeline.stages[stage].id.clone(), spec(stage)))
+                    .collect(),
                 base: match pipeline.stages[stage].kind {
                     StageKind::FineTuning(_) => {
                         self.planner.graph.input(stage).and_then(|base| self.planner.stage_object(base, "fitted"))
                     }
                     _ => None,
                 },
-                work: key,
+                work: self.planner.work_key(stage, key),
             })),
             Work::Evaluate(leaf) => Job::Evaluate(EvaluateJob {
                 raw: self.planner.raw()?,
@@ -341,7 +346,7 @@ impl Scheduler<'_> {
                     .planner
                     .chain(leaf)
                     .into_iter()
-                    .map(|stage| self.planner.stage_object(stage, "fitted"))
+                    .map(|stage| self.planner.fitted_for(leaf, stage))
                     .collect::<Option<_>>()?,
                 models: self
                     .planner

@@ -115,7 +115,7 @@ impl RunFolder {
             chain.push(leaf);
             let stages: Option<Vec<(String, Digest)>> = chain
                 .iter()
-                .map(|&stage| Some((pipeline.stages[stage].id.clone(), planner.stage_object(stage, "fitted")?)))
+                .map(|&stage| Some((pipeline.stages[stage].id.clone(), planner.fitted_for(leaf, stage)?)))
                 .collect();
             let suffix = if leaves.len() == 1 { String::new() } else { format!("-{}", pipeline.stages[leaf].id) };
             if let Some(stages) = stages {

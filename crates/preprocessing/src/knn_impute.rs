@@ -4,11 +4,12 @@ use ndarray::ArrayView2;
 use rayon::prelude::*;
 use retune_spec::preprocessing::{KnnImpute, NeighbourWeights};
 use retune_stage::{FitContext, Kind, LoadDir, Result, SaveDir, StageError};
+use retune_table::neighbours::{Nearest, Neighbours};
 use serde::{Deserialize, Serialize};
 
 use crate::frame::Frame;
 use crate::impute::{LEAVE_OUT, no_value};
-use crate::neighbours::{Nearest, Neighbours, matrix};
+use crate::neighbours::matrix;
 use crate::outline::Outline;
 use crate::projection::read_matrix;
 use crate::source::Source;

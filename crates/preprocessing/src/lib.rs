@@ -120,14 +120,49 @@ struct Saved<S> {
     steps: S,
 }
 
+/// The steps of a declaration from one of them on, fitted as they would be after those before them.
+#[derive(Clone, Debug)]
+pub struct LaterSteps {
+    /// The steps.
+    pub steps: Preprocessing,
+    /// How many steps there are before them.
+    pub first: usize,
+}
+
 impl Stage for PreprocessingStage {
+    fn check(&self, input: &Schema) -> Result<(), Vec<StageError>> {
+        Steps { steps: &self.0.steps, first: 0 }.check(input)
+    }
+
+    fn fit(&self, train: Rows, context: &FitContext) -> Result<Fit> {
+        Steps { steps: &self.0.steps, first: 0 }.fit(train, context)
+    }
+}
+
+impl Stage for LaterSteps {
+    fn check(&self, input: &Schema) -> Result<(), Vec<StageError>> {
+        Steps { steps: &self.steps.steps, first: self.first }.check(input)
+    }
+
+    fn fit(&self, train: Rows, context: &FitContext) -> Result<Fit> {
+        Steps { steps: &self.steps.steps, first: self.first }.fit(train, context)
+    }
+}
+
+/// Steps in their order, and how many there are before them.
+struct Steps<'a> {
+    steps: &'a [Step],
+    first: usize,
+}
+
+impl Steps<'_> {
     fn check(&self, input: &Schema) -> Result<(), Vec<StageError>> {
         let mut outline = Outline::new(input);
         let mut errors = Vec::new();
-        for (index, step) in self.0.steps.iter().enumerate() {
+        for (index, step) in self.steps.iter().enumerate() {
             let mut found = step::check(step, &mut outline).err().unwrap_or_default();
             found.extend(self.misplaced(index));
-            errors.extend(found.into_iter().map(|error| error.within(place(index, step.word()))));
+            errors.extend(found.into_iter().map(|error| error.within(self.place(index))));
         }
         if errors.is_empty() { Ok(()) } else { Err(errors) }
     }
@@ -140,9 +175,9 @@ impl Stage for PreprocessingStage {
         let input = source.schema();
         let n_features_in = source.n_features();
         let (mut steps, mut report, mut quarantine) = (Vec::new(), StageReport::default(), Vec::new());
-        for (index, step) in self.0.steps.iter().enumerate() {
+        for (index, step) in self.steps.iter().enumerate() {
             context.progress.check_cancelled()?;
-            let place = place(index, step.word());
+            let place = self.place(index);
             self.misplaced(index).map_or(Ok(()), |error| Err(error.within(&place)))?;
             let stepped = step::fit(step, source, &context.at(&place)).map_err(|error| error.within(&place))?;
             if stepped.source.n_rows() == 0 {
@@ -165,14 +200,17 @@ impl Stage for PreprocessingStage {
         let output = source.schema();
         let fitted = FittedPreprocessing { input, output, steps };
         let train = fitted.finish(source)?;
-        Ok(Fit { fitted: Box::new(fitted), train, report })
+        Ok(Fit { fitted: Box::new(fitted), train, report, chain: None })
     }
-}
 
-impl PreprocessingStage {
+    /// What errors call a step, and what its seed is derived from.
+    fn place(&self, index: usize) -> String {
+        place(self.first + index, self.steps[index].word())
+    }
+
     /// The mistake of a step that must be the last and is not.
     fn misplaced(&self, index: usize) -> Option<StageError> {
-        let misplaced = matches!(self.0.steps[index], Step::ToTensor(_)) && index + 1 < self.0.steps.len();
+        let misplaced = matches!(self.steps[index], Step::ToTensor(_)) && index + 1 < self.steps.len();
         misplaced.then(|| {
             StageError::data("tensors have no columns for the steps that follow").help("make `to_tensor` the last step")
         })

@@ -3,9 +3,9 @@
 use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;
 use retune_stage::{LoadDir, Result, SaveDir, StageError};
+use retune_table::neighbours::{Nearest, Neighbours};
 use serde::{Deserialize, Serialize};
 
-use crate::neighbours::{Nearest, Neighbours};
 use crate::projection::read_matrix;
 
 /// Keeps the density of rows that are equal to all of their neighbours finite, as in scikit-learn.

@@ -6,11 +6,12 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use retune_spec::preprocessing::Smote;
 use retune_stage::{Field, FitContext, Kind, Result, StageError};
+use retune_table::neighbours::{Nearest, Neighbours};
 use serde::{Deserialize, Serialize};
 
 use crate::balance::{self, Labels, Way};
 use crate::frame::{Frame, numeric_column};
-use crate::neighbours::{Nearest, Neighbours, matrix};
+use crate::neighbours::matrix;
 use crate::outline::Outline;
 use crate::source::Source;
 use crate::step::{ApplyStep, FitStep, Learnt, Train, counted};

@@ -23,7 +23,7 @@ fn fit(steps: &Value, train: &Table) -> Result<Fit, StageError> {
 
 /// The features of a table, row by row.
 fn matrix(rows: &Rows) -> Array2<f64> {
-    rows.table().unwrap().features().unwrap()
+    rows.table().unwrap().features().unwrap().0
 }
 
 /// What the only step says of itself.
@@ -93,7 +93,7 @@ fn pieces_and_rows_in_memory_give_the_same_components() {
     // The covariance of pieces, each about its own means, against one decomposition of all rows by faer.
     let rows = many();
     let fitted = fit(&json!([{"pca": {"components": 12}}]), &rows).unwrap();
-    let features = rows.features().unwrap();
+    let features = rows.features().unwrap().0;
     let means = features.mean_axis(ndarray::Axis(0)).unwrap();
     let centred =
         Mat::from_fn(features.nrows(), features.ncols(), |row, column| features[(row, column)] - means[column]);
@@ -143,7 +143,7 @@ fn random_projections_keep_distances() {
         json!({"eps": 0.4, "method": "sparse", "density": 0.5}),
     ] {
         let projected = matrix(&fit(&json!([{"random_projection": step}]), &rows).unwrap().train);
-        let original = rows.features().unwrap();
+        let original = rows.features().unwrap().0;
         // As linfa-reduction and scikit-learn choose it: 4 ln(60) / (0.4^2 / 2 - 0.4^3 / 3).
         assert_eq!(projected.ncols(), 279, "{step}");
         let distance = |matrix: &Array2<f64>, one: usize, other: usize| {
@@ -159,7 +159,7 @@ fn random_projections_keep_distances() {
 #[test]
 fn linfa_agrees_where_it_is_right() {
     let rows = regression(60, 900, 9);
-    let features = rows.features().unwrap();
+    let features = rows.features().unwrap().0;
     let projection =
         GaussianRandomProjection::<f64>::params().eps(0.4).fit(&DatasetBase::from(features.clone())).unwrap();
     let theirs: Array2<f64> = projection.transform(&features);
@@ -167,7 +167,7 @@ fn linfa_agrees_where_it_is_right() {
     assert_eq!(ours.dim(), theirs.dim());
     // linfa's principal components come from an iterative solver: 1e-3 is its own accuracy. Its explained variances are wrong and not compared.
     let rows = regression(300, 6, 4);
-    let features = rows.features().unwrap();
+    let features = rows.features().unwrap().0;
     let theirs = linfa_reduction::Pca::params(3).fit(&Dataset::from(features)).unwrap();
     let state = state(&*fit(&json!([{"pca": {"components": 3}}]), &rows).unwrap().fitted);
     for (ours, theirs) in state["singular_values"].as_array().unwrap().iter().zip(theirs.singular_values()) {

@@ -85,11 +85,11 @@ pub struct FitJob {
     pub rows: Digest,
     /// The rows as they came from the data, for the folds of a model selection.
     pub raw: Digest,
-    /// The stages between the data and this one, for the folds of a model selection.
-    pub chain: Vec<StageKind>,
+    /// The names of the stages between the data and this one, and the stages, for the folds of a model selection.
+    pub chain: Vec<(String, StageKind)>,
     /// The model that a fine-tuning starts from.
     pub base: Option<Digest>,
-    /// The folder in the store for ledgers and checkpoints of this job: its key.
+    /// The folder in the store for ledgers and checkpoints of this job: its key; of a model selection, the key of the search however long it is.
     pub work: Digest,
 }
 
@@ -256,4 +256,9 @@ impl Failure {
         self.help = Some(help.into());
         self
     }
+}
+
+/// What a model selection's job publishes a stage before it as, where it fitted that stage anew.
+pub fn refitted(id: &str) -> String {
+    format!("fitted {id}")
 }

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 
 use crate::data::{Data, TaskKind};
 use crate::date_format::DateFormat;
-use crate::diagnostic::{Diagnostic, one_of};
+use crate::diagnostic::{Diagnostic, did_you_mean, one_of};
 use crate::estimators::Estimator;
 use crate::expression::Expression;
 use crate::feature_selection::{Choice, Method};
@@ -27,12 +27,85 @@ pub(crate) fn check(root: &Node) -> Vec<Diagnostic> {
         check_data(node, root, &mut diagnostics);
     }
     let task = data.and_then(|data| typed::<TaskKind>(data.get("task")?));
-    for stage in root.get("stages").map(Node::items).unwrap_or_default() {
+    let stages = root.get("stages").map(Node::items).unwrap_or_default();
+    for (position, stage) in stages.iter().enumerate() {
         if let (Some(uses), Some(with)) = (stage.get("uses").and_then(Node::as_str), stage.get("with")) {
             check_stage(uses, with, task, &mut diagnostics);
+            for entry in with.get("upstream").map(Node::entries).unwrap_or_default() {
+                check_upstream(entry, &stages[..position], &mut diagnostics);
+            }
         }
     }
     diagnostics
+}
+
+/// What a model selection searches of the stages before it: `prepare.pca.components`.
+fn check_upstream(entry: &Entry, before: &[Node], diagnostics: &mut Vec<Diagnostic>) {
+    check_space(entry, diagnostics);
+    let mut wrong = |message: String, help: String| {
+        diagnostics.push(Diagnostic::error(message).at(entry.key_span.clone()).with_help(help));
+    };
+    let ids: Vec<&str> = before.iter().filter_map(|stage| stage.get("id")?.as_str()).collect();
+    // A stage's name may have dots itself; the longest that fits is meant. Names that a matrix makes are known later.
+    let fitting = before.iter().filter_map(|stage| {
+        let id = stage.get("id")?.as_str()?;
+        Some((id, stage, entry.key.strip_prefix(id)?.strip_prefix('.')?))
+    });
+    let Some((id, stage, rest)) = fitting.max_by_key(|(id, ..)| id.len()) else {
+        let first = entry.key.split('.').next().unwrap_or_default();
+        let help = match did_you_mean(first, ids.iter().copied()) {
+            Some(meant) => format!("did you mean `{meant}`?"),
+            None => "write STAGE.STEP.PARAMETER of a stage before this one".to_owned(),
+        };
+        return wrong(format!("`{}` names no stage before this one", entry.key), help);
+    };
+    let steps = stage.get("with").and_then(|with| with.get("steps")).map(Node::items).unwrap_or_default();
+    let words: Vec<&str> = steps
+        .iter()
+        .map(|step| step.entries().first().map_or(step.as_str().unwrap_or_default(), |step| &step.key))
+        .collect();
+    let Some((step, parameter)) = rest.split_once('.') else {
+        return wrong(
+            format!("`{}` names no hyperparameter", entry.key),
+            format!("write {id}.STEP.PARAMETER, as in `prepare.pca.components`"),
+        );
+    };
+    let found: Vec<usize> = match step.parse::<usize>() {
+        Ok(number) => (0..words.len()).filter(|at| at + 1 == number).collect(),
+        Err(_) => (0..words.len()).filter(|&at| words[at] == step).collect(),
+    };
+    let place = match found.as_slice() {
+        [place] => *place,
+        [] => {
+            let help = match did_you_mean(step, words.iter().copied()) {
+                Some(meant) => format!("did you mean `{meant}`?"),
+                None => format!("its steps are {}", words.join(", ")),
+            };
+            return wrong(format!("stage `{id}` has no step `{step}`"), help);
+        }
+        [first, ..] => {
+            let help = format!("name one by its number, as in `{id}.{}.{parameter}`", first + 1);
+            return wrong(format!("stage `{id}` has {} steps `{step}`", found.len()), help);
+        }
+    };
+    let Some(value) = Space::of(&entry.node.to_json()).and_then(|space| space.first()) else { return };
+    let mut declared = steps[place].to_json();
+    if let Some(settings) =
+        declared.as_object_mut().and_then(|step| step.values_mut().next()).and_then(|settings| settings.as_object_mut())
+    {
+        settings.insert(parameter.to_owned(), value);
+    }
+    let mistake = match stage.get("uses").and_then(Node::as_str) {
+        Some("preprocessing") => serde_json::from_value::<Step>(declared).err().map(|error| error.to_string()),
+        Some("feature-selection") => serde_json::from_value::<Method>(declared).err().map(|error| error.to_string()),
+        _ => Some("only steps of preprocessing and feature selection can be searched".to_owned()),
+    };
+    if let Some(mistake) = mistake {
+        wrong(
+            format!("`{}` of step `{}`: {mistake}", parameter, words[place]),
+            format!("see `retune stage describe {}`", words[place]),
+        );
+    }
 }
 
 /// Everything that is wrong in one stage's `with`.
@@ -415,7 +488,7 @@ fn check_metric(node: Option<&Node>, task: Option<TaskKind>, diagnostics: &mut V
     let node = node?;
     let metric = typed::<Metric>(node)?;
     if let Some(task) = task.filter(|task| *task != metric.task()) {
-        let fitting = Metric::ALL.into_iter().filter(|metric| metric.task() == task).map(Metric::word);
+        let fitting = Metric::of(task).map(Metric::word);
         let message =
             format!("`{}` scores {}, but the task is {}", metric.word(), task_word(metric.task()), task_word(task));
         let diagnostic = Diagnostic::error(message).at(node.span.clone()).with_help(format!("use {}", one_of(fitting)));
@@ -437,7 +510,8 @@ fn check_model_selection(with: &Node, task: Option<TaskKind>, diagnostics: &mut 
         for parameter in entry.node.entries() {
             check_space(parameter, diagnostics);
         }
-        let Some(family) = family(&entry.key) else {
+        check_misfits(entry, task, diagnostics);
+        let Some(family) = Estimator::of(&entry.key) else {
             continue;
         };
         if let Some(task) = task.filter(|task| !family.supports(*task)) {
@@ -446,7 +520,8 @@ fn check_model_selection(with: &Node, task: Option<TaskKind>, diagnostics: &mut 
                 _ => "the task of this pipeline".to_owned(),
             };
             let message = format!("`{}` cannot do {}, {why}", entry.key, task_word(task));
-            let fitting = families().filter(|other| other.supports(task)).map(|other| other.word()).collect::<Vec<_>>();
+            let fitting =
+                Estimator::all().filter(|other| other.supports(task)).map(|other| other.word()).collect::<Vec<_>>();
             diagnostics.push(
                 Diagnostic::error(message).at(entry.key_span.clone()).with_help(format!("use {}", one_of(fitting))),
             );
@@ -456,6 +531,21 @@ fn check_model_selection(with: &Node, task: Option<TaskKind>, diagnostics: &mut 
         && with.get("search").and_then(|search| search.get("trials")).is_some()
     {
         check_trials(with, &candidates, diagnostics);
+    }
+}
+
+/// Hyperparameters of a candidate that do not fit the task or each other, but for those that a search draws.
+fn check_misfits(candidate: &Entry, task: Option<TaskKind>, diagnostics: &mut Vec<Diagnostic>) {
+    let parameters = candidate.node.entries().iter().map(|parameter| (&parameter.key, parameter.node.to_json()));
+    let (drawn, fixed): (Vec<_>, Vec<_>) = parameters.partition(|(_, value)| Space::of(value).is_some());
+    let fixed: serde_json::Map<_, _> = fixed.into_iter().map(|(key, value)| (key.clone(), value)).collect();
+    let Ok(estimator) = serde_json::from_value::<Estimator>(serde_json::json!({ &candidate.key: fixed })) else {
+        return;
+    };
+    let is_drawn = |key: &&str| drawn.iter().any(|(drawn, _)| drawn == key);
+    for misfit in estimator.misfits(task).into_iter().filter(|misfit| !misfit.keys.iter().any(is_drawn)) {
+        let entry = misfit.keys.iter().find_map(|key| candidate.node.entry(key)).unwrap_or(candidate);
+        diagnostics.push(Diagnostic::error(misfit.message).at(value_place(entry)).with_help(misfit.help));
     }
 }
 
@@ -469,16 +559,6 @@ fn check_trials(with: &Node, candidates: &[Candidate], diagnostics: &mut Vec<Dia
         let message = format!("`trials` must be at least {n}, found {trials}: each of the {n} candidates needs one");
         diagnostics.push(with_origin(Diagnostic::error(message).at(node.span.clone()), node));
     }
-}
-
-/// Every family with its defaults.
-fn families() -> impl Iterator<Item = Estimator> {
-    let words = ["logistic_regression", "linear_regression", "ridge", "gradient_boosting", "mlp"];
-    words.into_iter().filter_map(family)
-}
-
-fn family(word: &str) -> Option<Estimator> {
-    serde_json::from_value(serde_json::json!({ word: {} })).ok()
 }
 
 fn check_space(parameter: &Entry, diagnostics: &mut Vec<Diagnostic>) {

@@ -6,6 +6,8 @@ use crate::validate::language;
 
 const INTRO: &str = include_str!("language_intro.md");
 
+const SCORE_SETTINGS: &str = "\nSome scores have settings, written as in `metric: { pinball: { alpha: 0.9 } }`; the word alone takes the defaults.";
+
 /// The pipeline of the introduction.
 pub(crate) const EXAMPLE: &str = include_str!("example.yaml");
 
@@ -23,7 +25,10 @@ pub fn language_reference() -> String {
     page.definition(2, "`uses: feature-selection`", "FeatureSelection");
     page.variants("Method");
     page.definition(2, "`uses: model-selection`", "ModelSelection");
+    page.choices("`folds`", "FoldPlan");
     page.definition(3, "`search`", "Search");
+    page.choices("`search: pruner`", "Pruner");
+    page.choices("`ensemble`", "Ensemble");
     page.variants("Candidate");
     page.definition(2, "`uses: fine-tuning`", "FineTuning");
     page.definition(3, "`network`", "NetworkTuning");
@@ -33,7 +38,9 @@ pub fn language_reference() -> String {
     page.definition(3, "`goal`", "Goal");
     page.definition(3, "`guard`", "Guard");
     page.heading(2, "Scores");
-    page.words_of("Metric");
+    page.words_of("MetricWord");
+    page.paragraph(SCORE_SETTINGS);
+    page.variants("Metric");
     page.out.truncate(page.out.trim_end().len());
     page.out.push('\n');
     page.out
@@ -62,9 +69,11 @@ impl Page {
         self.keys(definition);
     }
 
-    /// Every step, method or family.
+    /// Every step, method, family, or score with settings.
     fn variants(&mut self, name: &str) {
-        for variant in self.definitions[name]["oneOf"].as_array().into_iter().flatten() {
+        let definition = &self.definitions[name];
+        let variants = definition["oneOf"].as_array().or(definition["anyOf"].as_array());
+        for variant in variants.into_iter().flatten() {
             let Some((word, content)) =
                 variant["properties"].as_object().and_then(|properties| properties.iter().next())
             else {
@@ -75,6 +84,41 @@ impl Page {
             self.paragraph(description(target));
             self.keys(target);
         }
+    }
+
+    /// What may be chosen: words, and words with settings.
+    fn choices(&mut self, heading: &str, name: &str) {
+        self.definition_only(heading, name);
+        let definition = &self.definitions[name];
+        let variants =
+            |schema: &'static Value| schema["oneOf"].as_array().or(schema["anyOf"].as_array()).into_iter().flatten();
+        let mut settings = Vec::new();
+        for variant in variants(definition).flat_map(|variant| std::iter::once(variant).chain(variants(variant))) {
+            if let Some(word) = variant["const"].as_str() {
+                self.out.push_str(&format!("- `{word}`: {}\n", description(variant)));
+            }
+            let content = variant["properties"].as_object().and_then(|properties| properties.iter().next());
+            let Some((word, content)) = content else { continue };
+            let target = resolve(content, self.definitions);
+            if target["properties"].is_object() {
+                settings.push((word, variant, target));
+            } else {
+                let of = kind(content, self.definitions);
+                self.out.push_str(&format!("- `{word}`, {of}: {}\n", description(variant)));
+            }
+        }
+        self.out.push('\n');
+        for (word, variant, target) in settings {
+            self.heading(4, &format!("`{word}`"));
+            let own = description(variant);
+            self.paragraph(if own.is_empty() { description(target) } else { own });
+            self.keys(target);
+        }
+    }
+
+    fn definition_only(&mut self, heading: &str, name: &str) {
+        self.heading(3, heading);
+        self.paragraph(description(&self.definitions[name]));
     }
 
     /// The keys that every stage has.

@@ -541,6 +541,10 @@ impl<'s> Form<'s> {
             "Step" => "preprocessing step",
             "Method" => "feature-selection method",
             "Candidate" => "model family",
+            "FoldPlan" | "Folds" => "way to divide rows",
+            "Pruner" => "pruner",
+            "Ensemble" => "ensemble",
+            "Metric" => "score",
             _ => "space",
         }
     }

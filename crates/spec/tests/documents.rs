@@ -179,7 +179,7 @@ fn anchors_and_empty_blocks_work() {
     );
     let document = document(&text);
     assert_eq!(document.resolved.pointer("/stages/0/with/steps/2/clip_outliers/columns").unwrap(), "numeric");
-    assert_eq!(document.resolved.pointer("/stages/1/with/search/trials").unwrap(), 20);
+    assert_eq!(document.resolved.pointer("/stages/1/with/search/sampler").unwrap(), "tpe");
 }
 
 #[test]
@@ -217,6 +217,11 @@ fn stages_by_themselves() {
         ("strategy: constant", "impute", "`strategy: constant` needs a `value` (add `value: 0`, or another value)"),
         ("stategy: mean", "impute", "unknown key `stategy` (did you mean `strategy`?)"),
         ("folds: 1\ncandidates: [ridge: {}]", "model-selection", "`folds` must be from 2 to 1000, found 1"),
+        (
+            "candidates: [tab_transformer: { heads: 7, width: 64 }]",
+            "model-selection",
+            "`width` 64 is no multiple of `heads` 7 (use `width: 70`, or another number of heads)",
+        ),
         ("columns: \"${{ params.x }}\"", "impute", "a stage file has no `params`; write the value"),
         (
             "neighbors: 3",

@@ -86,7 +86,7 @@ fn describe<M: std::borrow::Borrow<Model>>(
     let truth = truth_of(target);
     let task = scored.first().map(|(_, model, _)| &model.borrow().task);
     let kind = task.map_or(TaskKind::Regression, Task::kind);
-    let metrics: Vec<Metric> = Metric::ALL.into_iter().filter(|metric| metric.task() == kind).collect();
+    let metrics: Vec<Metric> = Metric::of(kind).filter(|metric| metric.same_as().is_none()).collect();
     let mut models = Vec::new();
     for (id, model, prediction) in scored {
         let mut scores = IndexMap::new();
@@ -96,7 +96,7 @@ fn describe<M: std::borrow::Borrow<Model>>(
                 scores.insert(metric.word(), interval_json(&score));
             }
         }
-        models.push(json!({ "id": id, "family": model.borrow().estimator.word(), "scores": scores }));
+        models.push(json!({ "id": id, "family": model.borrow().family(), "scores": scores }));
     }
     let mut difference = IndexMap::new();
     if let [(_, _, base), .., (_, _, tuned)] = scored {

@@ -1,14 +1,14 @@
 //! The job `fit`.
 
 use indexmap::IndexMap;
-use retune_protocol::{FitJob, Request};
+use retune_protocol::{FitJob, Request, refitted};
 use retune_spec::StageKind;
-use retune_stage::{FitContext, Progress, Result, Seed, StageError, Upstream};
+use retune_stage::{FitContext, Link, Progress, Result, Seed, StageError, Upstream};
 use retune_store::Store;
 use serde_json::json;
 
 use crate::objects::{Objects, Sets, fitted, publish_fitted, publish_report};
-use crate::registry::stage_of;
+use crate::registry::{declared, rebuild, stage_of};
 use crate::serve::Output;
 
 /// Fits a stage on the training rows and takes the other rows through it.
@@ -33,12 +33,15 @@ pub fn fit(
     let upstream = Upstream {
         // Only models look at them.
         train: if job.stage.is_model() && job.raw != job.rows { train_of(&raw)? } else { train.clone() },
-        stages: job.chain.iter().map(stage_of).collect(),
-        kinds: job.chain.iter().map(|kind| kind.word()).collect(),
+        stages: job.chain.iter().map(|(id, kind)| link(id, kind)).collect::<Result<Vec<_>>>()?.into(),
         seed: Seed(job.seed),
+        rebuild,
     };
     let base = job.base.as_ref().map(|digest| fitted(store, digest)).transpose()?;
-    let work = store.work_dir(&job.work)?;
+    let work = match job.stage {
+        StageKind::ModelSelection(_) => store.search_dir(&job.work)?,
+        _ => store.work_dir(&job.work)?,
+    };
     let context = FitContext {
         seed: Seed(job.seed).derive(job.stage.word()),
         threads: request.threads,
@@ -65,11 +68,26 @@ pub fn fit(
         }
         fit.report.columns = [sets["train"].schema().features().count(), fit.fitted.output().features().count()];
         published.insert("rows".to_owned(), objects.publish_rows(store, out, progress)?);
+    } else if let Some(chain) = &fit.chain {
+        let mut out = Sets::new();
+        out.insert("train".to_owned(), fit.train);
+        for (set, rows) in raw.iter().filter(|(set, _)| !matches!(set.as_str(), "train" | "test")) {
+            let applied = chain.apply(rows.clone().gather()?);
+            out.insert(set.clone(), applied.map_err(|error| error.within(format!("{set} rows")))?);
+        }
+        published.insert("rows".to_owned(), objects.publish_rows(store, out, progress)?);
+        for ((id, _), fitted) in job.chain.iter().zip(&chain.stages) {
+            published.insert(refitted(id), publish_fitted(store, fitted.as_ref())?);
+        }
     }
     published.insert("fitted".to_owned(), publish_fitted(store, fit.fitted.as_ref())?);
     let summary = summary(job.stage.is_model(), rows_in, &fit.report);
     published.insert("report".to_owned(), publish_report(store, &mut fit.report)?);
     Ok((published, json!({ "summary": summary, "details": fit.report.details })))
+}
+
+fn link(id: &str, kind: &StageKind) -> Result<Link> {
+    Ok(Link { id: id.to_owned(), word: kind.word(), with: declared(kind)?, stage: stage_of(kind) })
 }
 
 fn summary(is_model: bool, rows_in: usize, report: &retune_stage::StageReport) -> String {

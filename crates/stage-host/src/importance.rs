@@ -90,13 +90,10 @@ fn judge(chain: &FittedChain, model: &Model, metric: Metric, table: &Table) -> R
 
 fn metric_of(job: &ImportanceJob, task: &Task) -> Result<Metric> {
     let metric = job.metric.unwrap_or(Metric::plain_for(task.kind()));
-    if metric.task() != task.kind() {
-        let fitting: Vec<&str> =
-            Metric::ALL.into_iter().filter(|metric| metric.task() == task.kind()).map(Metric::word).collect();
-        return Err(StageError::data(format!("{} does not score what this model predicts", metric.word()))
-            .help(format!("use one of {}", fitting.join(", "))));
+    match metric.misfit(task) {
+        Some((message, help)) => Err(StageError::data(message).help(help)),
+        None => Ok(metric),
     }
-    Ok(metric)
 }
 
 /// As many rows as are looked at, in their order.

@@ -4,10 +4,11 @@ use retune_estimators::Model;
 use retune_feature_selection::{FeatureSelectionStage, FittedFeatureSelection};
 use retune_fine_tuning::FineTuningStage;
 use retune_model_selection::ModelSelectionStage;
-use retune_preprocessing::PreprocessingStage;
+use retune_preprocessing::{LaterSteps, PreprocessingStage};
 use retune_spec::StageKind;
 use retune_stage::{Fitted, LoadDir, Result, Stage, StageError};
 use retune_store::Artifact;
+use serde_json::{Value, json};
 
 /// Counts changes of what fitted stages are saved as; older ones keep loading.
 pub const FITTED_VERSION: u32 = 1;
@@ -20,6 +21,22 @@ pub fn stage_of(kind: &StageKind) -> Box<dyn Stage> {
         StageKind::ModelSelection(spec) => Box::new(ModelSelectionStage(spec)),
         StageKind::FineTuning(spec) => Box::new(FineTuningStage(spec)),
     }
+}
+
+/// What is declared after `with:`.
+pub fn declared(kind: &StageKind) -> Result<Value> {
+    let mut whole = serde_json::to_value(kind).map_err(|error| StageError::failed(error.to_string()))?;
+    Ok(whole["with"].take())
+}
+
+/// The stage of a word with other settings; the first of its steps has so many before it.
+pub fn rebuild(word: &str, with: &Value, first: usize) -> Result<Box<dyn Stage>> {
+    let kind = serde_json::from_value(json!({ "uses": word, "with": with }));
+    let kind: StageKind = kind.map_err(|error| StageError::data(error.to_string()))?;
+    Ok(match kind {
+        StageKind::Preprocessing(steps) if first > 0 => Box::new(LaterSteps { steps, first }),
+        kind => stage_of(&kind),
+    })
 }
 
 /// The fitted stage that an artifact holds.

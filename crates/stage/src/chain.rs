@@ -1,39 +1,50 @@
 //! Several stages, one after the other, fitted together.
 
-use crate::{FitContext, Fitted, Result, Rows, Schema, Stage};
+use serde_json::Value;
+
+use crate::{FitContext, Fitted, Result, Rows, Schema, Seed, Stage};
 
 /// The raw training rows of a pipeline and the stages before a model selection: what a fold needs to be free of leaks.
 pub struct Upstream {
     /// The training rows as they came from the data.
     pub train: Rows,
     /// The stages before, in their order.
-    pub stages: Vec<Box<dyn Stage>>,
+    pub stages: std::sync::Arc<Vec<Link>>,
     /// The run's seed: each stage derives its own from it, as it does outside of folds.
-    pub seed: crate::Seed,
-    /// The stages' words after `uses:`, in the same order; with the run's seed they give each stage's seed.
-    pub kinds: Vec<&'static str>,
+    pub seed: Seed,
+    /// Builds a stage of the same word from other settings. The number counts the steps that other stages of the same declaration do before it.
+    pub rebuild: fn(&str, &Value, usize) -> Result<Box<dyn Stage>>,
+}
+
+/// A stage before a model selection.
+pub struct Link {
+    /// Its name in the pipeline.
+    pub id: String,
+    /// The word after `uses:`; with the run's seed it gives the stage's seed.
+    pub word: &'static str,
+    /// What is declared after `with:`.
+    pub with: Value,
+    /// The stage itself.
+    pub stage: Box<dyn Stage>,
 }
 
 impl Upstream {
-    /// Fits every stage on `train` alone and returns what they learned and the rows as they leave the last one.
-    pub fn fit(&self, train: Rows, context: &FitContext) -> Result<(FittedChain, Rows)> {
-        let mut rows = train;
-        let mut stages = Vec::with_capacity(self.stages.len());
-        for (stage, kind) in self.stages.iter().zip(&self.kinds) {
-            context.progress.check_cancelled()?;
-            let context = FitContext {
-                seed: self.seed.derive(kind),
-                validation: None,
-                upstream: None,
-                base: None,
-                work: None,
-                ..*context
-            };
-            let fit = stage.fit(rows, &context)?;
-            rows = fit.train;
-            stages.push(fit.fitted);
+    /// The same stages before other rows.
+    #[must_use]
+    pub fn with_train(&self, train: Rows) -> Self {
+        Self { train, stages: self.stages.clone(), ..*self }
+    }
+
+    /// The context of a stage of the chain.
+    pub fn context<'a>(&self, word: &str, context: &FitContext<'a>) -> FitContext<'a> {
+        FitContext {
+            seed: self.seed.derive(word),
+            validation: None,
+            upstream: None,
+            base: None,
+            work: None,
+            ..*context
         }
-        Ok((FittedChain { stages }, rows))
     }
 }
 

@@ -12,14 +12,14 @@ mod seed;
 use std::any::Any;
 
 pub use artifact::{LoadDir, SaveDir};
-pub use chain::{FittedChain, Upstream};
+pub use chain::{FittedChain, Link, Upstream};
 pub use context::{FitContext, Progress, Quiet, Silent};
 pub use error::StageError;
 pub use pieces::{ChainedPieces, SourcePieces, StoredPieces};
 pub use report::{Learned, RowChange, StageReport};
 pub use retune_protocol::{Device, ErrorClass, Level};
-pub use retune_table::{Field, Fold, Kind, PIECE_ROWS, Role, Schema, Table, Target, Task, Ties};
-pub use rows::{Design, Pieces, Rows, TensorRows, gather};
+pub use retune_table::{Field, Fold, Kind, Levels, PIECE_ROWS, Role, Schema, Table, Target, Task, Ties, encoder_hint};
+pub use rows::{Design, Pieces, Rows, TensorRows, available_memory, gather};
 pub use seed::Seed;
 
 /// The result of anything a stage does.
@@ -43,6 +43,9 @@ pub struct Fit {
     pub train: Rows,
     /// What happened, for the user.
     pub report: StageReport,
+    /// Of a model selection that searched the stages before it too: those stages with the values that won, fitted on all training rows. `train` is then the rows
+    /// that leave them.
+    pub chain: Option<FittedChain>,
 }
 
 /// What a stage learned. There is no unfitted `apply`, and `apply` neither adds nor drops a row.

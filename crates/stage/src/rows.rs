@@ -5,8 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ndarray::Array2;
-use rayon::prelude::*;
-use retune_table::{Schema, Table, Target, Ties};
+use retune_table::{Levels, Schema, Table, Target, Ties, stack};
 
 use crate::{Result, StageError};
 
@@ -63,10 +62,14 @@ pub trait TensorRows: Send + Sync {
 /// What a model learns from: numbers only.
 #[derive(Clone, Debug, Default)]
 pub struct Design {
-    /// Features [rows, features], standard layout.
+    /// Features [rows, features], standard layout. Missing values are NaN.
     pub features: Array2<f64>,
     /// The features' names, unique.
     pub names: Vec<String>,
+    /// For each feature that is categorical the levels that its numbers are places of; empty where none is.
+    pub levels: Vec<Option<Levels>>,
+    /// The rows' numbers in their source, for messages; empty where they are not known.
+    pub row_numbers: Vec<u32>,
     /// What is predicted; `None` for rows to predict.
     pub target: Option<Target>,
     /// Sample weights, where there are any.
@@ -81,6 +84,33 @@ impl Design {
         self.features.nrows()
     }
 
+    /// The levels of a feature; `None` where it is a number.
+    pub fn levels_of(&self, feature: usize) -> Option<&Levels> {
+        self.levels.get(feature).and_then(Option::as_ref)
+    }
+
+    /// Writes categorical features as places among other levels, those of the training rows: what is not among them is missing.
+    pub fn recode(&mut self, levels: &[Option<Levels>]) {
+        for feature in 0..self.names.len() {
+            let wanted = levels.get(feature).and_then(Option::as_ref);
+            let (Some(own), Some(wanted)) = (self.levels_of(feature), wanted) else { continue };
+            if own == wanted {
+                continue;
+            }
+            let place = |level: &String| wanted.binary_search(level).map_or(f64::NAN, |place| place as f64);
+            let places: Vec<f64> = own.iter().map(place).collect();
+            self.features
+                .column_mut(feature)
+                .mapv_inplace(|code| if code.is_nan() { code } else { places[code as usize] });
+            self.levels[feature] = Some(wanted.clone());
+        }
+    }
+
+    /// What messages call a row: its number in its source, counted from 1.
+    pub fn row_number(&self, row: usize) -> u64 {
+        self.row_numbers.get(row).map_or(row as u64 + 1, |number| u64::from(*number))
+    }
+
     /// The target. Fails for rows to predict.
     pub fn target(&self) -> Result<&Target> {
         self.target.as_ref().ok_or_else(|| StageError::data("the rows have no target column"))
@@ -92,6 +122,12 @@ impl Design {
         Self {
             features: self.features.select(ndarray::Axis(0), indices),
             names: self.names.clone(),
+            levels: self.levels.clone(),
+            row_numbers: if self.row_numbers.is_empty() {
+                Vec::new()
+            } else {
+                indices.iter().map(|&row| self.row_numbers[row]).collect()
+            },
             target: self.target.as_ref().map(|target| target.take(indices)),
             weights: self.weights.as_ref().map(|weights| indices.iter().map(|&row| weights[row]).collect()),
             ties: self.ties.take(indices),
@@ -145,16 +181,19 @@ impl Rows {
         }
     }
 
-    /// What a model learns from. Fails where a feature is not numeric or has missing values.
+    /// What a model learns from. Fails where a feature is neither a number nor categorical.
     pub fn design(&self) -> Result<Design> {
         match self {
             Self::Tensors(tensors) => tensors.design(),
             Self::Pieces(pieces) => Self::Table(gather(pieces.as_ref())?).design(),
             Self::Table(table) => {
+                let (features, levels) = table.features()?;
                 let has_target = table.schema().of_role(retune_table::Role::Target).is_some();
                 Ok(Design {
-                    features: table.features()?,
+                    features,
                     names: table.schema().features().map(|field| field.name.clone()).collect(),
+                    levels: if levels.iter().any(Option::is_some) { levels } else { Vec::new() },
+                    row_numbers: (0..table.n_rows()).map(|row| table.row_number(row) as u32).collect(),
                     target: if has_target { Some(table.target()?) } else { None },
                     weights: table.weights()?,
                     ties: Ties::of(table)?,
@@ -179,13 +218,15 @@ pub fn gather(pieces: &dyn Pieces) -> Result<Table> {
             "see with `retune plan` which steps need all rows at once; leave them out, or take fewer rows or columns",
         ));
     }
-    let tables = (0..pieces.n_pieces()).into_par_iter().map(|index| pieces.piece(index, None));
-    let tables: Vec<Table> = tables.collect::<Result<_>>()?;
-    Ok(Table::concat(&tables, pieces.schema())?)
+    if pieces.n_pieces() == 0 {
+        return Ok(Table::concat(&[], pieces.schema())?);
+    }
+    let piece = |index: usize| Ok::<_, StageError>(pieces.piece(index, None)?.frame().clone());
+    Ok(Table::new(stack(pieces.n_pieces(), pieces.n_rows(), piece)?, pieces.schema().clone())?)
 }
 
 /// Bytes that the system could give out; `None` where it does not say.
-fn available_memory() -> Option<u64> {
+pub fn available_memory() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
     Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)

@@ -128,6 +128,13 @@ impl Store {
         Ok(path)
     }
 
+    /// The folder of a search, for its ledger. It stays, so that a longer search goes on where a shorter one ended.
+    pub fn search_dir(&self, key: &Digest) -> Result<PathBuf, StoreError> {
+        let path = self.root.join("searches").join(key.to_string());
+        make_dir(&path)?;
+        Ok(path)
+    }
+
     /// Whether a job has a scratch folder.
     pub fn has_work(&self, key: &Digest) -> bool {
         self.work_path(key).exists()

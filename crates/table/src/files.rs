@@ -13,8 +13,8 @@ use crate::arrow_file::ArrowFile;
 use crate::bytes::Bytes;
 use crate::csv::{CsvFiles, same_columns};
 use crate::json_lines::JsonLines;
-use crate::ordered::in_order;
 use crate::parquet_file::ParquetFile;
+use crate::stack::stack;
 
 /// How files are read.
 #[derive(Clone, Debug)]
@@ -185,18 +185,7 @@ impl Files {
     }
 
     fn stacked(&self, columns: Option<&[String]>) -> Result<DataFrame, TableError> {
-        let mut stacked: Option<DataFrame> = None;
-        let below = |chunk: DataFrame| {
-            match &mut stacked {
-                None => stacked = Some(chunk),
-                Some(stacked) => drop(stacked.vstack_mut(&chunk)?),
-            }
-            Ok::<_, TableError>(())
-        };
-        in_order(self.n_chunks(), |chunk| self.chunk(chunk, columns), below)?;
-        let mut frame = stacked.ok_or_else(|| TableError::new("no row to read"))?;
-        frame.rechunk_mut_par();
-        Ok(frame)
+        stack(self.n_chunks(), self.n_rows(), |chunk| self.chunk(chunk, columns))
     }
 }
 

@@ -135,7 +135,7 @@ fn by_time(table: &Table, name: &str, sizes: Sizes) -> Result<Vec<Part>, TableEr
 }
 
 /// Rows from the earliest to the latest.
-struct Times {
+pub(crate) struct Times {
     /// Each row's place in time: equal for equal times, greater for later ones.
     ranks: Vec<u32>,
     order: Vec<usize>,
@@ -143,7 +143,7 @@ struct Times {
 
 impl Times {
     /// Those of a table's column. Fails where a row has none.
-    fn of(table: &Table, name: &str) -> Result<Self, TableError> {
+    pub(crate) fn of(table: &Table, name: &str) -> Result<Self, TableError> {
         let column = table.column(name)?;
         if !is_time(column) {
             return Err(TableError::new(format!("time column `{name}` holds neither dates nor numbers"))
@@ -159,14 +159,14 @@ impl Times {
         Ok(Self::from_ranks(ranks(column)?))
     }
 
-    fn from_ranks(ranks: Vec<u32>) -> Self {
+    pub(crate) fn from_ranks(ranks: Vec<u32>) -> Self {
         let mut order: Vec<usize> = (0..ranks.len()).collect();
         order.sort_by_key(|&row| ranks[row]);
         Self { ranks, order }
     }
 
     /// The place of the first row of the same time as the row at `at`: rows of one time stay together, on the later side.
-    fn first_of(&self, mut at: usize) -> usize {
+    pub(crate) fn first_of(&self, mut at: usize) -> usize {
         let rank = |at: usize| self.ranks[self.order[at]];
         while at > 0 && at < self.order.len() && rank(at - 1) == rank(at) {
             at -= 1;
@@ -182,13 +182,37 @@ impl Times {
     }
 
     /// The rows before a place, and those from there on.
-    fn cut(&self, at: usize) -> Fold {
+    pub(crate) fn cut(&self, at: usize) -> Fold {
         Fold { train: self.rows(0, at), validation: self.rows(at, self.order.len()) }
     }
 
     /// Folds that learn from the past and judge by what follows: the first of `n_folds + 1` equal spans is learned from only (scikit-learn's
     /// `TimeSeriesSplit`). `place` says in messages where the times are.
     fn forward(&self, place: &str, n_folds: usize) -> Result<Vec<Fold>, TableError> {
+        let fold = |pair: &[usize]| Fold { train: self.rows(0, pair[0]), validation: self.rows(pair[0], pair[1]) };
+        Ok(self.spans(place, n_folds)?.windows(2).map(fold).collect())
+    }
+
+    /// The same, leaving out the `gap` rows before those that are judged by, and learning from at most `window` rows where that is not 0.
+    pub(crate) fn windows(&self, n_folds: usize, gap: usize, window: usize) -> Result<Vec<Fold>, TableError> {
+        let spans = self.spans("", n_folds)?;
+        let fold = |pair: &[usize]| {
+            let end = self.first_of(pair[0].saturating_sub(gap));
+            let start = if window == 0 { 0 } else { end.saturating_sub(window) };
+            if end == 0 {
+                return Err(TableError::new(format!(
+                    "a gap of {} leaves the first fold nothing to learn from",
+                    counted(gap, "row")
+                ))
+                .help("use fewer folds or a smaller `gap`"));
+            }
+            Ok(Fold { train: self.rows(start, end), validation: self.rows(pair[0], pair[1]) })
+        };
+        spans.windows(2).map(fold).collect()
+    }
+
+    /// Where the spans that are judged by begin, and where the last one ends.
+    fn spans(&self, place: &str, n_folds: usize) -> Result<Vec<usize>, TableError> {
         refuse_one_fold(n_folds)?;
         let n_rows = self.order.len();
         let mut ends: Vec<usize> = (1..=n_folds).map(|span| self.first_of(n_rows * span / (n_folds + 1))).collect();
@@ -197,8 +221,7 @@ impl Times {
             return Err(TableError::new(format!("the rows have too few different times{place} for {n_folds} folds"))
                 .help("use fewer folds"));
         }
-        let fold = |pair: &[usize]| Fold { train: self.rows(0, pair[0]), validation: self.rows(pair[0], pair[1]) };
-        Ok(ends.windows(2).map(fold).collect())
+        Ok(ends)
     }
 
     /// The earlier and the later half. `place` says in messages where the times are.
@@ -387,7 +410,7 @@ fn by_group(table: &Table, name: &str, sizes: Sizes, rng: &mut ChaCha8Rng) -> Re
 }
 
 /// Each row's group as a number, in the order of first appearance. Fails where a row has none.
-fn group_codes(table: &Table, name: &str) -> Result<Vec<u32>, TableError> {
+pub(crate) fn group_codes(table: &Table, name: &str) -> Result<Vec<u32>, TableError> {
     let column = table.column(name)?;
     match column.is_null().iter().position(|null| null == Some(true)) {
         Some(row) => Err(TableError::new(format!("group column `{name}` is missing in row {}", table.row_number(row)))

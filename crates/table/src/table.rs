@@ -59,6 +59,9 @@ impl Target {
     }
 }
 
+/// The levels of a categorical column: its different values, sorted.
+pub type Levels = std::sync::Arc<[String]>;
+
 impl Table {
     /// A table of a frame whose columns are those of the schema, in any order; the frame is put into the schema's order.
     pub fn new(frame: DataFrame, schema: Columns) -> Result<Self, TableError> {
@@ -164,11 +167,13 @@ impl Table {
         self.frame.column(name).ok().and_then(|column| dtype_of(column.dtype()))
     }
 
-    /// The features as a matrix [rows, features] of 64-bit floats in standard layout. Every feature must be numeric or boolean, without missing values.
-    pub fn features(&self) -> Result<Array2<f64>, TableError> {
+    /// The features as a matrix [rows, features] of 64-bit floats in standard layout, in which missing values are NaN, and for each feature that is categorical
+    /// its levels, of which the numbers are the places. Fails for features that are neither.
+    pub fn features(&self) -> Result<(Array2<f64>, Vec<Option<Levels>>), TableError> {
         let fields: Vec<&Field> = self.schema.features().collect();
-        let columns: Vec<Vec<f64>> =
-            fields.par_iter().map(|field| self.dense_feature(field)).collect::<Result<_, _>>()?;
+        let features = fields.par_iter().map(|field| self.feature(field));
+        let (columns, levels): (Vec<Vec<f64>>, Vec<Option<Levels>>) =
+            features.collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
         let (n_rows, n_columns) = (self.n_rows(), columns.len());
         let mut values = vec![0.0; n_rows * n_columns];
         if n_columns > 0 {
@@ -178,7 +183,8 @@ impl Table {
                 }
             });
         }
-        Array2::from_shape_vec((n_rows, n_columns), values).map_err(|error| TableError::new(error.to_string()))
+        let values = Array2::from_shape_vec((n_rows, n_columns), values);
+        Ok((values.map_err(|error| TableError::new(error.to_string()))?, levels))
     }
 
     /// The column to predict, as numbers. Fails where there is no target, a value is missing, or the task does not know a label.
@@ -220,25 +226,29 @@ impl Table {
         self.schema.of_role(Role::Weight).map(|field| self.numeric(&field.name)).transpose()
     }
 
-    fn dense_feature(&self, field: &Field) -> Result<Vec<f64>, TableError> {
-        if !matches!(field.kind, Kind::Numeric | Kind::Boolean) {
-            return Err(TableError::new(format!(
-                "column `{}` is {}, where numbers are needed",
-                field.name,
-                field.kind.word()
-            ))
-            .help(encoder_hint(field.kind)));
+    fn feature(&self, field: &Field) -> Result<(Vec<f64>, Option<Levels>), TableError> {
+        match field.kind {
+            Kind::Numeric | Kind::Boolean => Ok((self.numeric(&field.name)?, None)),
+            Kind::Categorical => {
+                let (codes, levels) = self.coded(&field.name)?;
+                Ok((codes, Some(levels)))
+            }
+            kind => {
+                Err(TableError::new(format!("column `{}` is {}, where numbers are needed", field.name, kind.word()))
+                    .help(encoder_hint(kind)))
+            }
         }
-        let values = self.numeric(&field.name)?;
-        if let Some(row) = values.iter().position(|value| value.is_nan()) {
-            return Err(TableError::new(format!(
-                "column `{}` has a missing value in row {}",
-                field.name,
-                self.row_number(row)
-            ))
-            .help("add the step `impute` before this stage"));
-        }
-        Ok(values)
+    }
+
+    /// A column's values as places among its sorted levels; NaN where one is missing.
+    fn coded(&self, name: &str) -> Result<(Vec<f64>, Levels), TableError> {
+        let text = crate::kinds::as_text(self.column(name)?)?;
+        let mut levels: Vec<&str> = text.iter().flatten().collect::<PlHashSet<_>>().into_iter().collect();
+        levels.sort_unstable();
+        let places: PlHashMap<&str, f64> =
+            levels.iter().enumerate().map(|(place, level)| (*level, place as f64)).collect();
+        let codes = text.iter().map(|value| value.and_then(|value| places.get(value).copied()).unwrap_or(f64::NAN));
+        Ok((codes.collect(), levels.into_iter().map(str::to_owned).collect::<Vec<_>>().into()))
     }
 
     /// The number of a row in its source, for messages; counted from 1.
@@ -380,7 +390,8 @@ fn refuse_collisions(fields: &[Field]) -> Result<(), TableError> {
     }
 }
 
-fn encoder_hint(kind: Kind) -> &'static str {
+/// What a model that needs numbers advises for a column of another kind.
+pub fn encoder_hint(kind: Kind) -> &'static str {
     match kind {
         Kind::Categorical => "encode it before this stage: `one_hot` or `target_encode`",
         Kind::Text => "encode it before this stage: `tf_idf`",

@@ -3,6 +3,11 @@
 #include <ATen/Context.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/_foreach_add.h>
+#include <ATen/ops/_foreach_addcdiv.h>
+#include <ATen/ops/_foreach_addcmul.h>
+#include <ATen/ops/_foreach_mul.h>
+#include <ATen/ops/_foreach_sqrt.h>
 #include <ATen/ops/_fused_adam.h>
 #include <ATen/ops/_fused_adamw.h>
 #include <ATen/ops/_fused_sgd.h>
@@ -87,6 +92,27 @@ const char *retune_sgd(at::Tensor *const *parameters, at::Tensor *const *momenta
     auto buffers = tensors(momenta, count);
     // The buffers start at zero, which makes the first step like every other.
     at::_fused_sgd_(values, gradients, buffers, weight_decay, momentum, learning_rate, 0.0, nesterov, false, false);
+  });
+}
+
+// libtorch has no fused kernel for it; these are the operations of PyTorch's `foreach` form.
+const char *retune_rmsprop(at::Tensor *const *parameters, at::Tensor *const *squares, size_t count, double learning_rate, double decay, double epsilon,
+                           double weight_decay) {
+  return guarded([&] {
+    if (count == 0) {
+      return;
+    }
+    auto values = tensors(parameters, count);
+    auto gradients = take_gradients(values);
+    auto means = tensors(squares, count);
+    if (weight_decay != 0.0) {
+      gradients = at::_foreach_add(gradients, values, weight_decay);
+    }
+    at::_foreach_mul_(means, decay);
+    at::_foreach_addcmul_(means, gradients, gradients, 1.0 - decay);
+    auto roots = at::_foreach_sqrt(means);
+    at::_foreach_add_(roots, epsilon);
+    at::_foreach_addcdiv_(values, gradients, roots, -learning_rate);
   });
 }
 

@@ -32,6 +32,16 @@ unsafe extern "C" {
         nesterov: bool,
     ) -> *const c_char;
 
+    fn retune_rmsprop(
+        parameters: *const *mut c_void,
+        squares: *const *mut c_void,
+        count: usize,
+        learning_rate: f64,
+        decay: f64,
+        epsilon: f64,
+        weight_decay: f64,
+    ) -> *const c_char;
+
     fn retune_deterministic() -> *const c_char;
 }
 
@@ -103,6 +113,36 @@ pub(crate) fn sgd(parameters: &mut [Tensor], momenta: &mut [Tensor], sgd: &Sgd) 
             sgd.momentum,
             sgd.weight_decay,
             true,
+        )
+    })
+}
+
+/// The hyperparameters of one step of RMSprop.
+pub(crate) struct Rmsprop {
+    /// The learning rate.
+    pub learning_rate: f64,
+    /// The decay of the mean square.
+    pub decay: f64,
+    /// Added to the root of the mean square.
+    pub epsilon: f64,
+    /// The weight decay.
+    pub weight_decay: f64,
+}
+
+/// Moves parameters by their gradients over the root of their mean square, and takes the gradients away.
+pub(crate) fn rmsprop(parameters: &mut [Tensor], squares: &mut [Tensor], rmsprop: &Rmsprop) -> Result<()> {
+    same_number(parameters, squares)?;
+    let (values, means) = (pointers(parameters), pointers(squares));
+    // SAFETY: as in `adam`.
+    checked(unsafe {
+        retune_rmsprop(
+            values.as_ptr(),
+            means.as_ptr(),
+            values.len(),
+            rmsprop.learning_rate,
+            rmsprop.decay,
+            rmsprop.epsilon,
+            rmsprop.weight_decay,
         )
     })
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use ndarray::Array2;
-use retune_spec::estimators::{Activation, Optimizer as Algorithm};
+use retune_spec::estimators::{Activation, LearningRateSchedule, Optimizer as Algorithm};
 use retune_stage::{Device, Seed, Target};
 use serde::Deserialize;
 use tch::Tensor;
@@ -21,6 +21,28 @@ pub(crate) struct Fixture {
     pub weight_decay: f64,
     pub layer_decay: f64,
     pub steps: Vec<Steps>,
+    pub rates: Vec<Rates>,
+    pub architectures: Vec<Architecture>,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct Rates {
+    pub schedule: LearningRateSchedule,
+    pub epochs: usize,
+    pub n_batches: usize,
+    pub rates: Vec<f64>,
+}
+
+/// The outputs of a network whose tensors are [`formula`]s, in prediction and then in a training step.
+#[derive(Deserialize)]
+pub(crate) struct Architecture {
+    pub name: String,
+    pub tensors: Vec<Vec<i64>>,
+    /// Rows by four columns; missing values are `null`.
+    pub features: Vec<Vec<Option<f32>>>,
+    pub output: Vec<f32>,
+    pub training_output: Vec<f32>,
+    pub statistics: Vec<Vec<f32>>,
 }
 
 #[derive(Deserialize)]
@@ -31,6 +53,10 @@ pub(crate) struct Forward {
     pub cross_entropy: f64,
     pub smoothed: f64,
     pub weighted: f64,
+    pub focal: f64,
+    pub focal_weighted: f64,
+    pub absolute: f64,
+    pub huber_weighted: f64,
     pub squared: f64,
     pub squared_weighted: f64,
 }
@@ -65,15 +91,28 @@ pub(crate) fn network(activation: Activation, parameters: &[Vec<f32>]) -> Networ
         Layer::Activation(activation),
         Layer::Linear { inputs: 5, outputs: 3 },
     ];
+    let mut values = parameters.iter();
+    with(layers, |_, _| values.next().unwrap().clone())
+}
+
+/// A network of layers whose tensors are what `values` gives for their number and name.
+pub(crate) fn with(layers: Vec<Layer>, mut values: impl FnMut(usize, &Tensor) -> Vec<f32>) -> Network {
     let mut network = Network::new(layers, Seed(0)).unwrap();
     let tensors: Vec<(String, Tensor)> = network
-        .parameters()
-        .zip(parameters)
-        .map(|((name, tensor), values)| (name.to_owned(), Tensor::from_slice(values).reshape(tensor.size())))
+        .tensors()
+        .enumerate()
+        .map(|(number, (name, tensor))| {
+            (name.to_owned(), Tensor::from_slice(&values(number, tensor)).reshape(tensor.size()))
+        })
         .collect();
     let bytes = weights::to_bytes(tensors.iter().map(|(name, tensor)| (name.as_str(), tensor))).unwrap();
     network.load_bytes(&bytes, "fixture").unwrap();
     network
+}
+
+/// What tensors of the reference architectures hold: the same formula as in `tests/reference/networks.py`.
+pub(crate) fn formula(number: usize, tensor: &Tensor) -> Vec<f32> {
+    (0..tensor.numel()).map(|at| (0.6 + 0.5 * (0.7 * at as f64 + number as f64).sin()) as f32).collect()
 }
 
 pub(crate) fn values(tensor: &Tensor) -> Vec<f32> {

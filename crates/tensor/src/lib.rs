@@ -5,6 +5,7 @@ pub mod device;
 mod error;
 #[cfg(test)]
 mod fixture;
+mod layer;
 mod network;
 mod optimizer;
 mod tensors;
@@ -12,7 +13,8 @@ mod train;
 pub mod weights;
 
 pub use error::{Result, TensorError};
-pub use network::{Layer, Mode, Network};
+pub use layer::{Layer, Mode};
+pub use network::Network;
 pub use optimizer::{Group, Optimizer};
 pub use tensors::Tensors;
 pub use train::{Begin, EarlyStopping, Examples, History, Loss, Training, train};

@@ -3,98 +3,69 @@
 use std::sync::{Mutex, PoisonError};
 
 use ndarray::{Array2, ArrayView2, Axis, s};
-use rand::{Rng, RngExt, SeedableRng};
+use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
-use retune_spec::estimators::Activation;
 use retune_stage::Seed;
 use tch::Tensor;
 
-use crate::{Group, Result, TensorError, device, weights};
+use crate::layer::{Blueprint, Role, Start, run};
+use crate::{Group, Layer, Mode, Result, TensorError, device, weights};
 
-/// One layer of a network.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Layer {
-    /// `x W^T + b`.
-    Linear {
-        /// The width that comes in.
-        inputs: usize,
-        /// The width that goes out.
-        outputs: usize,
-    },
-    /// An activation function.
-    Activation(Activation),
-    /// Drops this share of the activations in training and scales the others, so that their mean stays.
-    Dropout(f64),
-}
-
-/// What a forward pass is for.
-pub enum Mode<'a> {
-    /// Nothing is dropped.
-    Predict,
-    /// Activations are dropped; which, this generator says.
-    Train(&'a mut ChaCha8Rng),
-}
-
-/// A network: layers and their parameters, 32-bit floats named `layers.N.weight` [outputs, inputs] and `layers.N.bias` [outputs], where N counts
-/// the linear layers.
+/// A network: layers and their tensors, 32-bit floats named `layers.N.NAME`, where N counts the layers that keep tensors, those within others too: `weight`
+/// [outputs, inputs] and `bias` [outputs] of a linear layer, and so on. What is learned are parameters; the rest are the statistics of batch norms.
 #[derive(Debug)]
 pub struct Network {
     layers: Vec<Layer>,
-    /// Weight and bias of each linear layer in turn.
-    parameters: Vec<(String, Tensor)>,
+    kept: Vec<Kept>,
+    /// The tensors of `kept`, in its order.
+    tensors: Vec<Tensor>,
+    n_outputs: usize,
+}
+
+/// What is known of a tensor.
+#[derive(Clone, Debug)]
+struct Kept {
+    name: String,
+    role: Role,
+    /// How many layers lie before it; one with others within counts once, and a norm as part of the layer before it.
+    depth: usize,
 }
 
 /// Rows that a prediction computes at once. Part of the result's bits: libtorch may add in another order for another number.
 const BLOCK: usize = 1024;
 
 impl Network {
-    /// A network with PyTorch's initial parameters: uniform within one by the square root of the inputs, drawn from `seed`.
+    /// A network with PyTorch's initial parameters - uniform within one by the square root of the inputs, drawn from `seed`; norms start at one and zero.
+    /// Fails where a layer does not fit the one before it.
     pub fn new(layers: Vec<Layer>, seed: Seed) -> Result<Self> {
+        let n_outputs = layers.iter().try_fold(None, |width, layer| layer.width_after(width))?.unwrap_or(0);
+        let mut network = Self { layers: Vec::new(), kept: Vec::new(), tensors: Vec::new(), n_outputs };
         let mut random = ChaCha8Rng::seed_from_u64(seed.0);
-        let mut draw = |size: &[i64], inputs: usize| {
-            let bound = (1.0 / (inputs as f64).sqrt()) as f32;
-            let n_values: i64 = size.iter().product();
-            let values: Vec<f32> = (0..n_values).map(|_| (random.random::<f32>() * 2.0 - 1.0) * bound).collect();
-            Ok::<_, TensorError>(Tensor::f_from_slice(&values)?.f_reshape(size)?)
-        };
-        let mut width = None;
-        let mut parameters = Vec::new();
+        let (mut number, mut n_deep) = (0, 0usize);
         for layer in &layers {
-            let &Layer::Linear { inputs, outputs } = layer else {
-                continue;
-            };
-            let number = parameters.len() / 2;
-            if inputs == 0 || outputs == 0 || width.is_some_and(|width| width != inputs) {
-                return Err(TensorError::failed(format!(
-                    "linear layer {number} ({inputs} to {outputs}) does not fit its place"
-                )));
-            }
-            width = Some(outputs);
-            parameters.push((format!("layers.{number}.weight"), draw(&[outputs as i64, inputs as i64], inputs)?));
-            parameters.push((format!("layers.{number}.bias"), draw(&[outputs as i64], inputs)?));
+            let is_norm = matches!(layer, Layer::BatchNorm(_) | Layer::LayerNorm(_));
+            let has_tensors = !layer.blueprints().is_empty() || !layer.within().is_empty();
+            n_deep += usize::from(has_tensors && !is_norm);
+            network.keep(layer, &mut number, n_deep.saturating_sub(1), &mut random)?;
         }
-        Ok(Self { layers, parameters })
+        Ok(Self { layers, ..network })
+    }
+
+    fn keep(&mut self, layer: &Layer, number: &mut usize, depth: usize, random: &mut ChaCha8Rng) -> Result<()> {
+        let blueprints = layer.blueprints();
+        for blueprint in &blueprints {
+            let name = format!("layers.{number}.{}", blueprint.name);
+            self.kept.push(Kept { name, role: blueprint.role, depth });
+            self.tensors.push(start(blueprint, random)?);
+        }
+        *number += usize::from(!blueprints.is_empty());
+        layer.within().iter().try_for_each(|layer| self.keep(layer, number, depth, random))
     }
 
     /// The output of rows of features [rows, inputs].
     pub fn forward(&self, features: &Tensor, mode: &mut Mode) -> Result<Tensor> {
-        let mut linears = self.parameters.chunks_exact(2);
-        let mut output = features.shallow_clone();
-        for layer in &self.layers {
-            output = match layer {
-                Layer::Linear { .. } => match linears.next() {
-                    Some([(_, weight), (_, bias)]) => output.f_linear(weight, Some(bias))?, // [rows, outputs]
-                    _ => return Err(TensorError::failed("a linear layer has no parameters")),
-                },
-                Layer::Activation(activation) => activate(&output, *activation)?,
-                Layer::Dropout(share) => match mode {
-                    Mode::Train(random) if *share > 0.0 => output.f_mul(&dropout_mask(&output, *share, random)?)?,
-                    _ => output,
-                },
-            };
-        }
-        Ok(output)
+        run(&self.layers, features, &mut self.tensors.as_slice(), mode)
     }
 
     /// The output of rows of features [rows, outputs], computed on the processor in blocks over the threads of rayon: the same bits however many there are.
@@ -128,26 +99,44 @@ impl Network {
 
     /// The width of the output.
     pub fn n_outputs(&self) -> usize {
-        let width = |layer: &Layer| {
-            if let Layer::Linear { outputs, .. } = layer { Some(*outputs) } else { None }
-        };
-        self.layers.iter().rev().find_map(width).unwrap_or(0)
+        self.n_outputs
     }
 
-    /// The parameters by name, from the input to the output.
-    pub fn parameters(&self) -> impl Iterator<Item = (&str, &Tensor)> {
-        self.parameters.iter().map(|(name, tensor)| (name.as_str(), tensor))
+    /// Every tensor by name, from the input to the output.
+    pub fn tensors(&self) -> impl Iterator<Item = (&str, &Tensor)> {
+        self.kept.iter().zip(&self.tensors).map(|(kept, tensor)| (kept.name.as_str(), tensor))
     }
 
-    /// The parameters in groups for an optimiser: matrices decay by `weight_decay` and biases do not; the rate of a layer is that of the layer after it
-    /// times `layer_decay`.
+    /// How many numbers it keeps.
+    pub fn n_values(&self) -> usize {
+        self.tensors.iter().map(Tensor::numel).sum()
+    }
+
+    /// The tokens that each row becomes: one, but for a network over tokens.
+    pub(crate) fn n_tokens(&self) -> usize {
+        let tokens =
+            |layer: &Layer| if let Layer::Tokens { levels, .. } = layer { Some(levels.len() + 1) } else { None };
+        self.layers.iter().find_map(tokens).unwrap_or(1)
+    }
+
+    /// The fewest rows of a training step: two where there is a batch norm.
+    pub(crate) fn fewest_rows(&self) -> usize {
+        if self.kept.iter().any(|kept| kept.role == Role::Statistic) { 2 } else { 1 }
+    }
+
+    fn parameters(&self) -> impl Iterator<Item = (&Kept, &Tensor)> {
+        self.kept.iter().zip(&self.tensors).filter(|(kept, _)| kept.role != Role::Statistic)
+    }
+
+    /// The parameters in groups for an optimiser: matrices of linear layers and attention decay by `weight_decay`, and biases, norms and tokens do not; the
+    /// rate of a layer is that of the layer after it times `layer_decay`.
     pub fn groups(&self, weight_decay: f64, layer_decay: f64) -> Vec<Group> {
-        let n_linears = self.parameters.len() / 2;
+        let deepest = self.kept.last().map_or(0, |kept| kept.depth);
         let mut groups: Vec<Group> = Vec::new();
-        for (position, (name, tensor)) in self.parameters.iter().enumerate() {
-            let rate_factor = layer_decay.powi((n_linears - 1 - position / 2) as i32);
-            let weight_decay = if tensor.dim() > 1 { weight_decay } else { 0.0 };
-            let parameter = (name.clone(), tensor.shallow_clone());
+        for (kept, tensor) in self.parameters() {
+            let rate_factor = layer_decay.powi((deepest - kept.depth) as i32);
+            let weight_decay = if kept.role == Role::Matrix { weight_decay } else { 0.0 };
+            let parameter = (kept.name.clone(), tensor.shallow_clone());
             // Few groups make few calls: one kernel moves a whole group.
             match groups.iter_mut().find(|group| group.rate_factor == rate_factor && group.weight_decay == weight_decay)
             {
@@ -160,36 +149,60 @@ impl Network {
 
     /// The bytes of a weights file.
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
-        weights::to_bytes(self.parameters())
+        weights::to_bytes(self.tensors())
     }
 
-    /// Takes the parameters of a weights file, which must be exactly this network's. `file` is for messages.
+    /// Takes the tensors of a weights file, which must be exactly this network's. `file` is for messages.
     pub fn load_bytes(&mut self, bytes: &[u8], file: &str) -> Result<()> {
-        weights::copy_into(bytes, file, self.parameters.iter_mut().map(|(name, tensor)| (name.as_str(), tensor)))
+        let names = self.kept.iter().map(|kept| kept.name.as_str());
+        weights::copy_into(bytes, file, names.zip(&mut self.tensors))
     }
 
-    /// A network that shares the parameters.
+    /// A network that shares the tensors.
     #[must_use]
     pub fn shallow_clone(&self) -> Self {
-        let parameters = self.parameters.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect();
-        Self { layers: self.layers.clone(), parameters }
+        self.with_tensors(self.tensors.iter().map(Tensor::shallow_clone).collect())
     }
 
-    /// A network with parameters of its own on `device`.
+    /// A network with tensors of its own on `device`.
     pub fn copy(&self, device: tch::Device) -> Result<Self> {
-        let copy = |(name, tensor): &(String, Tensor)| {
+        let copy = |tensor: &Tensor| {
             let mut copy = Tensor::f_empty(tensor.size(), (tensor.f_kind()?, device))?;
             copy.f_copy_(&tensor.f_detach()?)?;
-            Ok::<_, TensorError>((name.clone(), copy))
+            Ok::<_, TensorError>(copy)
         };
-        Ok(Self { layers: self.layers.clone(), parameters: self.parameters.iter().map(copy).collect::<Result<_>>()? })
+        Ok(self.with_tensors(self.tensors.iter().map(copy).collect::<Result<_>>()?))
+    }
+
+    fn with_tensors(&self, tensors: Vec<Tensor>) -> Self {
+        Self { layers: self.layers.clone(), kept: self.kept.clone(), tensors, n_outputs: self.n_outputs }
     }
 
     /// Makes libtorch record what is computed with the parameters.
     pub(crate) fn record_gradients(&self) -> Result<()> {
-        self.parameters.iter().try_for_each(|(_, tensor)| tensor.f_set_requires_grad(true).map(drop))?;
+        self.parameters().try_for_each(|(_, tensor)| tensor.f_set_requires_grad(true).map(drop))?;
         Ok(())
     }
+}
+
+fn start(blueprint: &Blueprint, random: &mut ChaCha8Rng) -> Result<Tensor> {
+    let n_values: usize = blueprint.size.iter().product();
+    let mut uniform = |width: usize, n_drawn: usize| -> Vec<f32> {
+        let bound = (1.0 / (width as f64).sqrt()) as f32;
+        (0..n_drawn).map(|_| (random.random::<f32>() * 2.0 - 1.0) * bound).collect()
+    };
+    let values = match blueprint.start {
+        Start::Uniform(width) => uniform(width, n_values),
+        Start::UniformBut(width, n_zero) => {
+            let mut values = uniform(width, n_values - n_zero * width);
+            values.resize(n_values, 0.0);
+            values
+        }
+        Start::Zeros => vec![0.0; n_values],
+        Start::Ones => vec![1.0; n_values],
+    };
+    let size: Vec<i64> = blueprint.size.iter().map(|&length| length as i64).collect();
+    Ok(Tensor::f_from_slice(&values)?.f_reshape(size)?)
 }
 
 /// 32-bit floats [rows, columns] of a matrix.
@@ -198,34 +211,10 @@ pub(crate) fn matrix(values: ArrayView2<f64>) -> Result<Tensor> {
     Ok(Tensor::f_from_slice(&narrow)?.f_reshape([values.nrows() as i64, values.ncols() as i64])?)
 }
 
-fn activate(input: &Tensor, activation: Activation) -> Result<Tensor> {
-    Ok(match activation {
-        Activation::Relu => input.f_relu()?,
-        Activation::Gelu => input.f_gelu("none")?,
-        Activation::Silu => input.f_silu()?,
-        Activation::Selu => input.f_selu()?,
-        Activation::Tanh => input.f_tanh()?,
-    })
-}
-
-/// Zero where an activation is dropped, and where it is kept what keeps the mean. Drawn by our own generator, because libtorch has one for the whole
-/// process: trainings side by side would take each other's numbers.
-fn dropout_mask(like: &Tensor, share: f64, random: &mut ChaCha8Rng) -> Result<Tensor> {
-    // Sixteen bits decide for each activation, so that the share holds to 1/65536.
-    let dropped = (share * 65536.0).round() as u16;
-    let kept = 65536.0 / (65536.0 - f32::from(dropped));
-    let mut bits = vec![0; 2 * like.numel()];
-    random.fill_bytes(&mut bits);
-    let (pairs, _) = bits.as_chunks();
-    let mask: Vec<f32> =
-        pairs.iter().map(|&pair| if u16::from_le_bytes(pair) < dropped { 0.0 } else { kept }).collect();
-    Ok(Tensor::f_from_slice(&mask)?.f_reshape(like.size())?.f_to(like.device())?)
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-    use tch::Kind;
+    use retune_spec::estimators::Activation;
 
     use super::*;
 
@@ -233,31 +222,12 @@ mod tests {
     fn parameters_start_as_pytorch_starts_them() {
         let layers = vec![Layer::Linear { inputs: 400, outputs: 300 }, Layer::Linear { inputs: 300, outputs: 2 }];
         let network = Network::new(layers.clone(), Seed(1)).unwrap();
-        let (_, weight) = network.parameters().next().unwrap();
+        let (_, weight) = network.tensors().next().unwrap();
         // Uniform within 1/20: the standard deviation is 1/20/sqrt(3).
         assert!((weight.std(true).double_value(&[]) - 0.05 / 3f64.sqrt()).abs() < 2e-4);
         assert!(weight.abs().max().double_value(&[]) <= 0.05);
         assert_eq!(network.to_bytes().unwrap(), Network::new(layers.clone(), Seed(1)).unwrap().to_bytes().unwrap());
         assert_ne!(network.to_bytes().unwrap(), Network::new(layers, Seed(2)).unwrap().to_bytes().unwrap());
-    }
-
-    #[test]
-    fn layers_that_do_not_fit_are_refused() {
-        let layers = vec![Layer::Linear { inputs: 4, outputs: 3 }, Layer::Linear { inputs: 2, outputs: 2 }];
-        let error = Network::new(layers, Seed(1)).err().unwrap().to_string();
-        assert_eq!(error, "linear layer 1 (2 to 2) does not fit its place");
-    }
-
-    #[test]
-    fn dropout_drops_its_share_and_keeps_the_mean() {
-        let ones = Tensor::ones([1000, 100], (Kind::Float, tch::Device::Cpu));
-        let network = Network::new(vec![Layer::Dropout(0.3)], Seed(0)).unwrap();
-        let mut random = ChaCha8Rng::seed_from_u64(5);
-        let output = network.forward(&ones, &mut Mode::Train(&mut random)).unwrap();
-        let dropped = output.eq(0.0).to_kind(Kind::Float).mean(Kind::Float).double_value(&[]);
-        assert!((dropped - 0.3).abs() < 0.006, "{dropped}");
-        assert!((output.mean(Kind::Float).double_value(&[]) - 1.0).abs() < 0.01);
-        assert_eq!(network.forward(&ones, &mut Mode::Predict).unwrap(), ones);
     }
 
     #[test]

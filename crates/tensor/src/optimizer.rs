@@ -20,9 +20,11 @@ pub struct Group {
 const BETAS: [f64; 2] = [0.9, 0.999];
 const EPSILON: f64 = 1e-8;
 const MOMENTUM: f64 = 0.9;
+/// RMSprop's decay of the mean square, PyTorch's default as well.
+const SQUARES_DECAY: f64 = 0.99;
 
-/// AdamW, Adam, or stochastic gradient descent with Nesterov momentum 0.9, as PyTorch's with its default hyperparameters (Kingma & Ba 2015, Loshchilov &
-/// Hutter 2019, Sutskever et al. 2013).
+/// AdamW, Adam, stochastic gradient descent with Nesterov momentum 0.9, or RMSprop, as PyTorch's with its default hyperparameters (Kingma & Ba 2015,
+/// Loshchilov & Hutter 2019, Sutskever et al. 2013, Tieleman & Hinton 2012).
 #[derive(Debug)]
 pub struct Optimizer {
     algorithm: Algorithm,
@@ -36,7 +38,7 @@ struct GroupState {
     parameters: Vec<Tensor>,
     rate_factor: f64,
     weight_decay: f64,
-    /// Adam's mean and variance, or the momentum: one list of tensors each, in the order of the parameters.
+    /// Adam's mean and variance, the momentum, or the mean square: one list of tensors each, in the order of the parameters.
     state: Vec<Vec<Tensor>>,
 }
 
@@ -87,6 +89,12 @@ impl Optimizer {
                     let sgd = bridge::Sgd { learning_rate, momentum: MOMENTUM, weight_decay: group.weight_decay };
                     bridge::sgd(&mut group.parameters, momenta, &sgd)?;
                 }
+                (Algorithm::Rmsprop, [squares]) => {
+                    let weight_decay = group.weight_decay;
+                    let rmsprop =
+                        bridge::Rmsprop { learning_rate, decay: SQUARES_DECAY, epsilon: EPSILON, weight_decay };
+                    bridge::rmsprop(&mut group.parameters, squares, &rmsprop)?;
+                }
                 _ => {
                     return Err(TensorError::failed("the optimiser's state is not of its algorithm"));
                 }
@@ -125,6 +133,7 @@ fn state_names(algorithm: Algorithm) -> &'static [&'static str] {
     match algorithm {
         Algorithm::Adamw | Algorithm::Adam => &["mean", "variance"],
         Algorithm::Sgd => &["momentum"],
+        Algorithm::Rmsprop => &["square"],
     }
 }
 
@@ -166,9 +175,7 @@ mod tests {
             let (network, mut optimizer) = start(&fixture, case);
             for number in 1..=100 {
                 step(&fixture, case, &network, &mut optimizer);
-                for (expected, (name, tensor)) in
-                    case.after.get(&number).into_iter().flatten().zip(network.parameters())
-                {
+                for (expected, (name, tensor)) in case.after.get(&number).into_iter().flatten().zip(network.tensors()) {
                     let what = format!("{:?}, step {number}, {name}", case.optimizer);
                     fixture::close(&fixture::values(tensor), expected, 1e-6, &what);
                 }

@@ -207,7 +207,7 @@ impl TensorRows for Tensors {
         };
         let weights = self.get(Self::WEIGHTS).map(|weights| values(&weights)).transpose()?;
         let ties = Ties { groups: self.numbers(Self::GROUPS)?, times: self.numbers(Self::TIMES)? };
-        Ok(Design { features, names, target, weights, ties })
+        Ok(Design { features, names, target, weights, ties, ..Design::default() })
     }
 
     fn save(&self, path: &Path) -> Result<(), StageError> {
@@ -286,7 +286,7 @@ mod tests {
         let features = array![[1.0, 2.5], [3.0, -4.0], [0.0, 8.0]];
         let names = vec!["a".into(), "b".into()];
         let ties = Ties { groups: Some(vec![0, 1, 0]), times: Some(vec![2, 0, 1]) };
-        let design = Design { features, names, target, weights: Some(vec![1.0, 0.1, 3.0]), ties };
+        let design = Design { features, names, target, weights: Some(vec![1.0, 0.1, 3.0]), ties, ..Design::default() };
         (design, schema(Task::Classification { labels: vec!["no".into(), "yes".into()] }))
     }
 

@@ -77,8 +77,14 @@ pub enum Loss {
         /// The share that the target's probability gives up to all labels alike.
         label_smoothing: f64,
     },
+    /// The cross-entropy of classes times the square of how far the true class's probability is from one (Lin et al. 2017, gamma 2).
+    Focal,
     /// The squared error of values.
     MeanSquaredError,
+    /// The absolute error of values.
+    MeanAbsoluteError,
+    /// Half the squared error of values up to one, and the absolute error less a half beyond (Huber 1964).
+    Huber,
 }
 
 impl Loss {
@@ -97,7 +103,15 @@ impl Loss {
             Self::CrossEntropy { label_smoothing } => {
                 output.f_cross_entropy_loss(&rows.targets, None::<&Tensor>, reduction, -100, label_smoothing)?
             }
+            Self::Focal => {
+                let entropies = Self::CrossEntropy { label_smoothing: 0.0 }.reduced(output, rows, Reduction::None)?;
+                let missed = entropies.f_neg()?.f_expm1()?; // The true label's probability less one.
+                let losses = missed.f_square()?.f_mul(&entropies)?;
+                if reduction == Reduction::None { losses } else { losses.f_mean(None::<Kind>)? }
+            }
             Self::MeanSquaredError => output.f_mse_loss(&rows.targets, reduction)?,
+            Self::MeanAbsoluteError => output.f_l1_loss(&rows.targets, reduction)?,
+            Self::Huber => output.f_huber_loss(&rows.targets, reduction, 1.0)?,
         })
     }
 }
@@ -184,20 +198,19 @@ pub fn train(
     let mut shuffling = ChaCha8Rng::seed_from_u64(training.seed.derive("shuffle").0);
     let mut dropping = ChaCha8Rng::seed_from_u64(training.seed.derive("dropout").0);
     let n_rows = rows.n_rows();
-    let n_batches = n_rows.div_ceil(training.batch_size);
-    let n_steps = training.epochs * n_batches;
+    let ends = ends(n_rows, training.batch_size, network.fewest_rows())?;
     let mut order: Vec<i64> = (0..n_rows as i64).collect();
     for epoch in 1..=training.epochs {
         training.progress.check_cancelled()?;
         order.shuffle(&mut shuffling);
         let order = Tensor::f_from_slice(&order)?.f_to(device)?;
         let mut sum = 0.0;
-        for batch in 0..n_batches {
+        for (batch, &end) in ends.iter().enumerate() {
             let start = batch * training.batch_size;
-            let length = training.batch_size.min(n_rows - start);
+            let length = end - start;
             let chosen = order.f_narrow(0, start as i64, length as i64)?;
             let rows = rows.cut(|tensor| tensor.f_index_select(0, &chosen))?;
-            let learning_rate = training.rate((epoch - 1) * n_batches + batch, n_steps);
+            let learning_rate = training.rate(epoch - 1, batch, ends.len());
 
             let output = network.forward(&rows.features, &mut Mode::Train(&mut dropping))?; // [batch, outputs]
             let loss = training.loss.of(&output, &rows)?;
@@ -224,7 +237,7 @@ pub fn train(
         }
     }
     let network = watch.map_or_else(|| network.copy(tch::Device::Cpu), |watch| watch.best.copy(tch::Device::Cpu))?;
-    for (name, tensor) in network.parameters() {
+    for (name, tensor) in network.tensors() {
         // The last step may have spoilt what no loss has seen since.
         if !weights::is_finite(tensor)? {
             return Err(diverged(f64::NAN, &format!("the last step, in `{name}`")));
@@ -233,15 +246,48 @@ pub fn train(
     Ok((network, history))
 }
 
+/// Where batches end. A last batch of fewer than `fewest` rows joins the one before it. Fails where no step has that many.
+fn ends(n_rows: usize, batch_size: usize, fewest: usize) -> Result<Vec<usize>> {
+    if batch_size.min(n_rows) < fewest {
+        let why = if n_rows < fewest { format!("there is {n_rows}") } else { format!("`batch_size` is {batch_size}") };
+        return Err(TensorError::data(format!("batch norm learns from at least {fewest} rows at once, and {why}"))
+            .help("give more rows, or a network without batch norm (`mlp` with `norm: layer`)"));
+    }
+    let last = n_rows - n_rows % batch_size;
+    let joins = |end: usize| end == last && n_rows - end < fewest;
+    Ok((batch_size..n_rows).step_by(batch_size).filter(|&end| !joins(end)).chain([n_rows]).collect())
+}
+
 impl Training<'_> {
-    /// The learning rate of a step, counted from 0.
-    fn rate(&self, step: usize, n_steps: usize) -> f64 {
-        match self.schedule {
-            LearningRateSchedule::Constant => self.learning_rate,
-            LearningRateSchedule::Cosine => {
-                self.learning_rate * 0.5 * (1.0 + (PI * step as f64 / n_steps as f64).cos())
+    /// The learning rate of a step: that of `batch` in `epoch`, both counted from 0.
+    fn rate(&self, epoch: usize, batch: usize, n_batches: usize) -> f64 {
+        let (step, n_steps) = ((epoch * n_batches + batch) as f64, (self.epochs * n_batches) as f64);
+        self.learning_rate
+            * match self.schedule {
+                LearningRateSchedule::Constant => 1.0,
+                LearningRateSchedule::Cosine => along_cosine(1.0, 0.0, step / n_steps),
+                LearningRateSchedule::Step => {
+                    let passed = [1, 2].into_iter().filter(|third| 3 * epoch >= third * self.epochs).count();
+                    0.1f64.powi(passed as i32)
+                }
+                LearningRateSchedule::OneCycle => one_cycle(step, n_steps),
             }
-        }
+    }
+}
+
+/// From `start` to `end` along half a cosine, of which `passed` lies behind.
+fn along_cosine(start: f64, end: f64, passed: f64) -> f64 {
+    end + (start - end) * 0.5 * (1.0 + (PI * passed).cos())
+}
+
+/// PyTorch's `OneCycleLR` with its defaults, for a greatest rate of one.
+fn one_cycle(step: f64, n_steps: f64) -> f64 {
+    let (lowest, last) = (1.0 / 25.0, 1e-4 / 25.0);
+    let peak = 0.3 * n_steps - 1.0;
+    if step <= peak {
+        along_cosine(lowest, 1.0, step / peak)
+    } else {
+        along_cosine(1.0, last, (step - peak) / (n_steps - 1.0 - peak))
     }
 }
 
@@ -260,8 +306,8 @@ struct Watch<'a> {
     best: Network,
 }
 
-/// Rows of a forward pass without gradients.
-const EVALUATION_ROWS: usize = 8192;
+/// Tokens of a forward pass without gradients; a row is one where the network does not make more of it.
+const EVALUATION_TOKENS: usize = 8192;
 
 impl<'a> Watch<'a> {
     fn new(rule: EarlyStopping<'a>, network: &Network, training: &Training) -> Result<Self> {
@@ -278,8 +324,9 @@ impl<'a> Watch<'a> {
         let _no_grad = tch::no_grad_guard();
         let n_rows = self.rule.rows.n_rows();
         let mut sum = 0.0;
-        for start in (0..n_rows).step_by(EVALUATION_ROWS) {
-            let length = EVALUATION_ROWS.min(n_rows - start);
+        let at_once = (EVALUATION_TOKENS / network.n_tokens()).max(1);
+        for start in (0..n_rows).step_by(at_once) {
+            let length = at_once.min(n_rows - start);
             let rows = self.rule.rows.cut(|tensor| tensor.f_narrow(0, start as i64, length as i64))?;
             let output = network.forward(&rows.features, &mut Mode::Predict)?;
             sum += self.loss.of(&output, &rows)?.f_double_value(&[])? * length as f64;
@@ -380,7 +427,11 @@ mod tests {
                 (entropy(0.0), &plain, case.cross_entropy),
                 (entropy(0.1), &plain, case.smoothed),
                 (entropy(0.0), &weighted, case.weighted),
+                (Loss::Focal, &plain, case.focal),
+                (Loss::Focal, &weighted, case.focal_weighted),
                 (Loss::MeanSquaredError, &squared(&plain).unwrap(), case.squared),
+                (Loss::MeanAbsoluteError, &squared(&plain).unwrap(), case.absolute),
+                (Loss::Huber, &squared(&weighted).unwrap(), case.huber_weighted),
                 (Loss::MeanSquaredError, &squared(&weighted).unwrap(), case.squared_weighted),
             ] {
                 let value = loss.of(&output, rows).unwrap().double_value(&[]);
@@ -392,7 +443,9 @@ mod tests {
     #[test]
     fn every_optimizer_learns_what_no_line_separates() {
         let rows = xor(400);
-        for (optimizer, learning_rate) in [(Algorithm::Adamw, 0.02), (Algorithm::Adam, 0.02), (Algorithm::Sgd, 0.1)] {
+        for (optimizer, learning_rate) in
+            [(Algorithm::Adamw, 0.02), (Algorithm::Adam, 0.02), (Algorithm::Sgd, 0.1), (Algorithm::Rmsprop, 0.01)]
+        {
             let (_, history) =
                 train(&small(0.0), &rows, None, &Training { optimizer, learning_rate, ..training(1) }).unwrap();
             assert_eq!((history.train.len(), history.best_epoch), (60, 60));
@@ -452,8 +505,8 @@ mod tests {
         let frozen = Training { layer_decay: 1e-12, epochs: 2, ..training(1) };
         let (network, _) = train(&base, &xor(100), None, &frozen).unwrap();
         let moved: Vec<f64> = base
-            .parameters()
-            .zip(network.parameters())
+            .tensors()
+            .zip(network.tensors())
             .map(|((_, before), (_, after))| (after - before).abs().max().double_value(&[]))
             .collect();
         assert!(moved[0] < 1e-9 && moved[1] < 1e-9 && moved[2] > 1e-3 && moved[3] > 1e-3, "{moved:?}");
@@ -492,10 +545,79 @@ mod tests {
     }
 
     #[test]
-    fn the_rate_falls_along_a_half_cosine() {
-        let rates = [0, 25, 50, 100].map(|step| training(1).rate(step, 100));
-        for (rate, expected) in rates.into_iter().zip([0.02, 0.02 * 0.853_553_390_593_273_8, 0.01, 0.0]) {
-            assert!((rate - expected).abs() < 1e-15);
+    fn rates_are_pytorchs() {
+        for case in fixture::read().rates {
+            let schedule = Training { schedule: case.schedule, epochs: case.epochs, learning_rate: 0.1, ..training(1) };
+            let steps = (0..case.epochs).flat_map(|epoch| (0..case.n_batches).map(move |batch| (epoch, batch)));
+            for ((epoch, batch), expected) in steps.zip(&case.rates) {
+                let rate = schedule.rate(epoch, batch, case.n_batches);
+                assert!(
+                    (rate - expected).abs() < 1e-12,
+                    "{:?}, epoch {epoch}, batch {batch}: {rate} {expected}",
+                    case.schedule
+                );
+            }
         }
+    }
+
+    #[test]
+    fn a_last_batch_of_one_row_joins_the_one_before_it() {
+        for (n_rows, batch_size, fewest, expected) in [
+            (9, 4, 1, vec![4, 8, 9]),
+            (9, 4, 2, vec![4, 9]),
+            (8, 4, 2, vec![4, 8]),
+            (10, 4, 2, vec![4, 8, 10]),
+            (2, 4, 2, vec![2]),
+            (5, 4, 2, vec![5]),
+        ] {
+            assert_eq!(ends(n_rows, batch_size, fewest).unwrap(), expected, "{n_rows} rows by {batch_size}");
+        }
+        let refused = |n_rows, batch_size| ends(n_rows, batch_size, 2).unwrap_err().to_string();
+        assert_eq!(refused(1, 4), "batch norm learns from at least 2 rows at once, and there is 1");
+        assert_eq!(refused(9, 1), "batch norm learns from at least 2 rows at once, and `batch_size` is 1");
+    }
+
+    fn normed() -> Network {
+        let linear = |inputs, outputs| Layer::Linear { inputs, outputs };
+        let layers = vec![linear(2, 8), Layer::BatchNorm(8), Layer::Activation(Activation::Relu), linear(8, 2)];
+        Network::new(layers, Seed(4)).unwrap()
+    }
+
+    #[test]
+    fn batch_norms_learn_from_batches_that_leave_one_row() {
+        let (network, history) =
+            train(&normed(), &xor(321), None, &Training { learning_rate: 0.05, ..training(1) }).unwrap();
+        assert!(history.train[59] < 0.05, "{}", history.train[59]);
+        assert!(network.tensors().all(|(_, tensor)| weights::is_finite(tensor).unwrap()));
+    }
+
+    #[test]
+    fn running_statistics_are_kept_with_the_best_parameters() {
+        let judges = xor(200);
+        let jumpy = Training { learning_rate: 0.5, schedule: LearningRateSchedule::Constant, ..training(3) };
+        let rule = EarlyStopping { rows: &judges, patience: 3 };
+        let (network, history) = train(&normed(), &xor(60), Some(rule), &jumpy).unwrap();
+        let mut loaded = normed();
+        loaded.load_bytes(&network.to_bytes().unwrap(), "weights").unwrap();
+        let output = loaded.forward(judges.features(), &mut Mode::Predict).unwrap();
+        let loss = jumpy.loss.of(&output, &judges).unwrap().double_value(&[]);
+        assert!((loss - history.validation[history.best_epoch - 1]).abs() < 1e-6 && history.best_epoch > 0);
+        assert!(history.validation.len() > history.best_epoch, "it went on after the best");
+    }
+
+    #[test]
+    fn a_norm_moves_with_the_layer_before_it() {
+        let groups = normed().groups(0.1, 0.5);
+        let factors = |name: &str| {
+            groups
+                .iter()
+                .find(|group| group.parameters.iter().any(|(other, _)| other == name))
+                .map(|group| (group.rate_factor, group.weight_decay))
+        };
+        let expected = [("0.weight", 0.5, 0.1), ("0.bias", 0.5, 0.0), ("1.weight", 0.5, 0.0), ("2.weight", 1.0, 0.1)];
+        for (name, rate_factor, weight_decay) in expected {
+            assert_eq!(factors(&format!("layers.{name}")), Some((rate_factor, weight_decay)), "{name}");
+        }
+        assert_eq!(factors("layers.1.running_mean"), None);
     }
 }

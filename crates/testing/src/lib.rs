@@ -9,7 +9,9 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::needless_pass_by_value)]
 
 pub mod conformance;
+mod file;
 
+pub use file::file;
 use polars::prelude::*;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -192,7 +194,7 @@ mod tests {
         assert_eq!(clouds.frame(), classification(30, 4, 3, 1).frame());
         assert_ne!(clouds.frame(), classification(30, 4, 3, 2).frame());
         let line = regression(50, 2, 1);
-        let (x, y) = (line.features().expect("numbers"), line.target().expect("a target"));
+        let (x, y) = (line.features().expect("numbers").0, line.target().expect("a target"));
         let retune_stage::Target::Values(y) = y else { panic!("values") };
         assert!((0..50).all(|row| (y[row] - x[[row, 0]] - 2.0 * x[[row, 1]]).abs() < 0.5));
     }

@@ -26,6 +26,7 @@ pub(super) struct Lasso {
     strongest: f64,
     /// A column's mean products with all, once it was needed.
     gram: Vec<Option<Vec<f64>>>,
+    is_solved: bool,
 }
 
 impl Lasso {
@@ -39,7 +40,7 @@ impl Lasso {
         let strongest = products.iter().fold(0.0, |greatest: f64, product| greatest.max(product.abs()));
         let (slopes, coefficients) = (products.clone(), vec![0.0; products.len()]);
         let gram = vec![None; products.len()];
-        Self { matrix, mean, spread, products, slopes, coefficients, strongest, gram }
+        Self { matrix, mean, spread, products, slopes, coefficients, strongest, gram, is_solved: true }
     }
 
     /// Makes the mean products of columns known.
@@ -64,6 +65,7 @@ impl Lasso {
             .collect();
         let mut slopes: Vec<f64> = columns.iter().map(|&column| self.slopes[column]).collect();
         let mut coefficients: Vec<f64> = columns.iter().map(|&column| self.coefficients[column]).collect();
+        let mut is_near = false;
         for _ in 0..MAX_ROUNDS {
             let mut farthest: f64 = 0.0;
             for (at, gram) in among.iter().enumerate().filter(|(at, gram)| gram[*at] > 0.0) {
@@ -74,10 +76,12 @@ impl Lasso {
                     farthest = farthest.max(step.abs() * gram[at]);
                 }
             }
-            if farthest <= limit {
+            is_near = farthest <= limit;
+            if is_near {
                 break;
             }
         }
+        self.is_solved &= is_near;
         for (&column, coefficient) in columns.iter().zip(coefficients) {
             let step = coefficient - self.coefficients[column];
             if let (Some(gram), true) = (&self.gram[column], step != 0.0) {
@@ -108,8 +112,17 @@ impl Problem for Lasso {
         }
     }
 
+    fn is_solved(&self) -> bool {
+        self.is_solved
+    }
+
     fn magnitudes(&self) -> Vec<f64> {
         self.coefficients.iter().map(|coefficient| coefficient.abs()).collect()
+    }
+
+    #[cfg(test)]
+    fn length(&self) -> f64 {
+        self.coefficients.iter().map(|coefficient| coefficient.abs()).sum()
     }
 
     fn unexplained(&self) -> f64 {

@@ -15,7 +15,7 @@ use serde_json::{Value, from_value, json};
 use crate::choose::Grouped;
 use crate::features::{Feature, features, target};
 use crate::judge::{Judge, Judgement, Question, Verdict};
-use crate::l1::{losses, strongest};
+use crate::l1::{losses, objective, solves, strongest};
 use crate::permutation_importance::held_out;
 use crate::shap_importance::Explainer;
 use crate::tests::judged;
@@ -102,6 +102,48 @@ fn l1_has_the_coefficients_of_scikit_learn() {
     }
 }
 
+/// Of two, three and five labels.
+#[test]
+fn l1_has_the_least_objective() {
+    let all = reference();
+    let many = json!({ "columns": all["columns"], "many": all["many"]["labels"] });
+    let cases = [
+        (table_of(&all, "binary"), &all["penalised"]["binary"]),
+        (table_of(&all, "classes"), &all["penalised"]["classes"]),
+        (table_of(&many, "many"), &all["many"]["objectives"]),
+    ];
+    for (table, solutions) in cases {
+        for solution in solutions.as_array().unwrap() {
+            let found = asked(&table, |features, question| {
+                objective(&Numbers::of(features, None).unwrap(), question.target, parsed(&solution["alpha"]))
+            });
+            let expected: f64 = parsed(&solution["objective"]);
+            assert!((found / expected - 1.0).abs() < 1e-6, "{found}, not {expected}");
+        }
+    }
+}
+
+#[test]
+fn l1_says_where_it_does_not_converge() {
+    let all = reference();
+    for name in TARGETS {
+        asked(&table_of(&all, name), |features, question| {
+            let columns = Numbers::of(features, None).unwrap();
+            let alpha = 0.01 * strongest(&columns, question.target);
+            assert!(solves(&columns, question.target, alpha, 1e-9), "{name}");
+            assert!(!solves(&columns, question.target, alpha, -1e-30), "{name}");
+        });
+    }
+}
+
+#[test]
+fn l1_converges_with_more_columns_than_rows() {
+    asked(&noisy(60, 1500, 5, 1, "classes", 6.0), |features, question| {
+        let columns = Numbers::of(features, None).unwrap();
+        assert!(solves(&columns, question.target, 0.01 * strongest(&columns, question.target), 1e-9));
+    });
+}
+
 #[test]
 fn l1_lets_columns_in_one_after_the_other() {
     let all = reference();
@@ -130,7 +172,7 @@ fn l1_losses_on_other_rows_are_those_of_scikit_learn() {
         let fold = Fold { train: (0..n_train).collect(), validation: (n_train..table.n_rows()).collect() };
         let found = asked(&table, |features, question| {
             let columns = Numbers::of(features, None).unwrap();
-            losses(strongest(&columns, question.target), &fold, &columns, question).unwrap()
+            losses(strongest(&columns, question.target), &fold, &columns, question).unwrap().0
         });
         for (at, expected) in parsed::<Vec<(usize, f64)>>(&all["held_out"][name]) {
             check(&found[at..=at], &[expected], 1e-3, name);
@@ -152,7 +194,7 @@ fn l1_finds_the_penalty_by_folds() {
             let strongest = strongest(&columns, question.target);
             let folds = folds(question, 5).unwrap();
             let losses: Vec<Vec<f64>> =
-                folds.iter().map(|fold| losses(strongest, fold, &columns, question).unwrap()).collect();
+                folds.iter().map(|fold| losses(strongest, fold, &columns, question).unwrap().0).collect();
             let of = |at: usize| losses.iter().map(|losses| losses[at]).collect::<Vec<f64>>();
             let mean = |at: usize| of(at).iter().sum::<f64>() / 5.0;
             let n = losses.iter().map(Vec::len).min().unwrap();
@@ -225,7 +267,7 @@ fn shap_values_of_deep_trees() {
         let rows: Vec<usize> = (0..500).collect();
         let values: Vec<Vec<f64>> = features.iter().map(|feature| feature.numbers().unwrap()[..500].to_vec()).collect();
         let found = Explainer::new(&trees, features.len()).contributions(0, &values, rows.len());
-        let matrix = table.features().unwrap();
+        let matrix = table.features().unwrap().0;
         let expected = grown.contributions(matrix.slice(ndarray::s![..500, ..])).unwrap();
         for (column, found) in found.chunks_exact(rows.len()).enumerate() {
             check(found, &expected.column(column).to_vec(), 1e-8, "deep trees");

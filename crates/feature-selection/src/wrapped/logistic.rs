@@ -5,17 +5,19 @@
 //! lacks, all but solves another: a model takes three or four passes over its columns. Of several labels and many columns it is the Hessian of each label by
 //! itself, which takes more of them.
 
+mod hessian;
+
 use std::collections::VecDeque;
 
-use faer::linalg::solvers::{Llt, Solve};
-use faer::{Mat, MatRef, Side};
 use ndarray::Array2;
 use rayon::prelude::*;
 use retune_metrics::Prediction;
 use retune_stage::{Result, StageError};
 use retune_table::numbers::dot;
 
-use super::{Judges, Learner, Matrix, Trained, products};
+use self::hessian::{Factor, Hessian};
+use super::losses::{NOT_LEARNED, losses};
+use super::{Judges, Learner, Matrix, Trained};
 
 /// Rows whose scores stay in the nearest cache while the columns pass.
 const TILE: usize = 256;
@@ -26,14 +28,6 @@ const TOLERANCE: f64 = 1e-9;
 const MAX_ITERATIONS: usize = 300;
 /// Steps that are remembered.
 const MEMORY: usize = 10;
-/// Of more columns only the Hessian's diagonal is computed.
-const MAX_DENSE: usize = 1500;
-/// Of more parameters of several labels only the Hessians of each label by itself are computed.
-const MAX_JOINT: usize = 400;
-/// What the Hessian's diagonal is raised by, so that rounding leaves it positive where directions are flat.
-const RAISED: f64 = 1e-6;
-/// In place of the label of a row that is not learned from.
-const NOT_LEARNED: u32 = u32::MAX;
 
 pub(super) struct Logistic<'a> {
     matrix: &'a Matrix,
@@ -48,27 +42,6 @@ pub(super) struct Logistic<'a> {
     l2: f64,
     hessian: Option<Hessian>,
     judges: Judges<'a>,
-}
-
-/// The second derivatives of the loss, without the penalty.
-struct Hessian {
-    /// Each column's place in the blocks.
-    places: Vec<Option<usize>>,
-    n_places: usize,
-    /// Those by coefficients and then the intercept: of all outputs, one after the other, or a block for each of them.
-    blocks: Vec<Block>,
-}
-
-enum Block {
-    /// The lower triangle.
-    Dense(Mat<f64>),
-    Diagonal(Vec<f64>),
-}
-
-/// A block that systems can be solved with.
-enum Factor {
-    Dense(Llt<f64>),
-    Diagonal(Vec<f64>),
 }
 
 /// The loss at some parameters.
@@ -139,7 +112,7 @@ impl<'a> Logistic<'a> {
                     let n = scores.len() / self.outputs;
                     let slopes = &mut slopes[..scores.len()];
                     combine(columns, first, n, &parameters, scores);
-                    value += self.losses(&self.labels[first..first + n], scores, slopes);
+                    value += losses(self.outputs, &self.labels[first..first + n], scores, slopes);
                     correlate(columns, first, n, slopes, &mut gradient);
                 }
                 (value, gradient)
@@ -161,34 +134,6 @@ impl<'a> Logistic<'a> {
             }
         }
         Point { parameters, value, gradient, scores }
-    }
-
-    /// The sum of the losses of a tile of rows, and their derivatives by the scores.
-    fn losses(&self, labels: &[u32], scores: &[f64], slopes: &mut [f64]) -> f64 {
-        if self.outputs == 1 { binary(labels, scores, slopes) } else { self.multinomial(labels, scores, slopes) }
-    }
-
-    fn multinomial(&self, labels: &[u32], scores: &[f64], slopes: &mut [f64]) -> f64 {
-        let n = labels.len();
-        let mut value = 0.0;
-        for (row, &label) in labels.iter().enumerate() {
-            let at = |output: usize| output * n + row;
-            if label == NOT_LEARNED {
-                (0..self.outputs).for_each(|output| slopes[at(output)] = 0.0);
-                continue;
-            }
-            let greatest = (0..self.outputs).map(|output| scores[at(output)]).fold(f64::NEG_INFINITY, f64::max);
-            let mut sum = 0.0;
-            for output in 0..self.outputs {
-                let power = (scores[at(output)] - greatest).exp();
-                slopes[at(output)] = power;
-                sum += power;
-            }
-            (0..self.outputs).for_each(|output| slopes[at(output)] /= sum);
-            slopes[at(label as usize)] -= 1.0;
-            value += sum.ln() + greatest - scores[at(label as usize)];
-        }
-        value
     }
 
     /// The probabilities of a row's seen labels, or of the second of two.
@@ -220,44 +165,6 @@ impl<'a> Logistic<'a> {
             }
         }
         Prediction::Probabilities(spread)
-    }
-
-    fn hessian(&self, scores: &[f64], columns: &[usize]) -> Hessian {
-        let n_rows = self.labels.len();
-        let mut probabilities = vec![0.0; n_rows * self.outputs];
-        for &row in self.rows {
-            for (output, probability) in self.probabilities(scores, row).into_iter().enumerate() {
-                probabilities[output * n_rows + row] = probability;
-            }
-        }
-        let probabilities: Vec<&[f64]> = probabilities.chunks_exact(n_rows).collect();
-        let n = self.rows.len() as f64;
-        let own = |output: usize, row: usize| probabilities[output][row] * (1.0 - probabilities[output][row]) / n;
-        let with_ones = self.matrix.with_ones(columns);
-        let width = with_ones.len();
-        let dense = |output: usize| products(&with_ones, self.rows, |row| own(output, row));
-        let blocks = if columns.len() > MAX_DENSE {
-            let square =
-                |output, column: &[f64]| self.rows.iter().map(|&row| own(output, row) * column[row].powi(2)).sum();
-            let diagonal = |output| with_ones.par_iter().map(|column| square(output, column)).collect();
-            (0..self.outputs).map(|output| Block::Diagonal(diagonal(output))).collect()
-        } else if self.outputs > 1 && self.outputs * width <= MAX_JOINT {
-            let mut joint = Mat::zeros(self.outputs * width, self.outputs * width);
-            for (a, b) in (0..self.outputs).flat_map(|a| (0..=a).map(move |b| (a, b))) {
-                let both = |row: usize| probabilities[a][row] * probabilities[b][row] / n;
-                let (block, sign) =
-                    if a == b { (dense(a), 1.0) } else { (products(&with_ones, self.rows, both), -1.0) };
-                for (i, j) in (0..width).flat_map(|i| (0..width).map(move |j| (i, j))) {
-                    joint[(a * width + i, b * width + j)] = sign * block[(i.max(j), i.min(j))];
-                }
-            }
-            vec![Block::Dense(joint)]
-        } else {
-            (0..self.outputs).map(|output| Block::Dense(dense(output))).collect()
-        };
-        let mut places = vec![None; self.matrix.n_columns()];
-        columns.iter().enumerate().for_each(|(place, &column)| places[column] = Some(place));
-        Hessian { places, n_places: width, blocks }
     }
 
     fn minimise(&self, columns: &[usize], mut at: Point, factors: &[Factor]) -> (Point, usize) {
@@ -360,82 +267,8 @@ impl Learner for Logistic<'_> {
     }
 }
 
-impl Hessian {
-    /// Of some of the columns, with the penalty.
-    fn factors(&self, columns: &[usize], outputs: usize, l2: f64) -> Vec<Factor> {
-        let joint = outputs / self.blocks.len();
-        let place = |at: usize| columns.get(at).map_or(Some(self.n_places - 1), |&column| self.places[column]);
-        let width = columns.len() + 1;
-        let places: Vec<Option<usize>> =
-            (0..joint * width).map(|at| place(at % width).map(|place| at / width * self.n_places + place)).collect();
-        let penalty = |at: usize| if (at + 1).is_multiple_of(width) { 0.0 } else { l2 };
-        self.blocks.iter().map(|block| block.factor(&places, penalty)).collect()
-    }
-}
-
-impl Block {
-    fn at(&self, a: Option<usize>, b: Option<usize>) -> f64 {
-        let (Some(a), Some(b)) = (a, b) else { return 0.0 };
-        match self {
-            Self::Dense(block) => block[(a.max(b), a.min(b))],
-            Self::Diagonal(diagonal) => diagonal[a],
-        }
-    }
-
-    fn factor(&self, places: &[Option<usize>], penalty: impl Fn(usize) -> f64) -> Factor {
-        let on_diagonal = |at: usize| {
-            let value = self.at(places[at], places[at]) + penalty(at);
-            // What all but vanishes where rows are told apart without doubt must not throw the search far off, nor may a column that is not known.
-            if value > 1e-12 { value * (1.0 + RAISED) } else { 1.0 }
-        };
-        if let Self::Dense(_) = self {
-            let cell = |a: usize, b: usize| if a == b { on_diagonal(a) } else { self.at(places[a], places[b]) };
-            if let Ok(factor) = Mat::from_fn(places.len(), places.len(), cell).llt(Side::Lower) {
-                return Factor::Dense(factor);
-            }
-        }
-        Factor::Diagonal((0..places.len()).map(on_diagonal).collect())
-    }
-}
-
-impl Factor {
-    fn solve(&self, right: &mut [f64]) {
-        match self {
-            Self::Dense(factor) => {
-                let solved = factor.solve(MatRef::from_column_major_slice(right, right.len(), 1));
-                right.iter_mut().zip(solved.col(0).iter()).for_each(|(right, solved)| *right = *solved);
-            }
-            Self::Diagonal(diagonal) => right.iter_mut().zip(diagonal).for_each(|(right, by)| *right /= by),
-        }
-    }
-}
-
 fn differences(a: &[f64], b: &[f64]) -> Vec<f64> {
     a.iter().zip(b).map(|(a, b)| a - b).collect()
-}
-
-/// The sum of the losses of two labels, and their derivatives by the scores.
-fn binary(labels: &[u32], scores: &[f64], slopes: &mut [f64]) -> f64 {
-    // Logarithms are dear, so that one is taken of a product of factors between 1 and 2.
-    const FACTORS: usize = 64;
-    let mut value = 0.0;
-    for ((labels, scores), slopes) in labels.chunks(FACTORS).zip(scores.chunks(FACTORS)).zip(slopes.chunks_mut(FACTORS))
-    {
-        let mut product = 1.0_f64;
-        for ((&label, &score), slope) in labels.iter().zip(scores).zip(slopes) {
-            if label == NOT_LEARNED {
-                *slope = 0.0;
-                continue;
-            }
-            let power = (-score.abs()).exp();
-            let probability = if score >= 0.0 { 1.0 } else { power } / (1.0 + power);
-            product *= 1.0 + power;
-            value += score.max(0.0) - f64::from(label) * score;
-            *slope = probability - f64::from(label);
-        }
-        value += product.ln();
-    }
-    value
 }
 
 /// For each output the sum of the columns' rows from `first` on, each times its parameter.

@@ -1,7 +1,5 @@
 //! Boosted trees on choices of columns.
 
-use std::ops::Range;
-
 use ndarray::{Array2, Axis};
 use retune_estimators::FitOptions;
 use retune_estimators::boosting::{Columns, Grown, Use, grow};
@@ -12,6 +10,7 @@ use serde_json::{from_value, json};
 
 use super::{Judges, Learner, Matrix, Trained};
 use crate::judge::Question;
+use crate::trees::Numbers;
 
 /// Rounds of boosting.
 const ROUNDS: usize = 100;
@@ -45,8 +44,8 @@ impl<'a> Trees<'a> {
         Ok(self.linked(trees.raw(cells.view())?))
     }
 
-    fn chosen<'b>(&'b self, columns: &[usize], rows: &'b [usize]) -> Chosen<'b> {
-        Chosen { columns: columns.iter().map(|&at| self.matrix.column(at)).collect(), rows }
+    fn chosen<'b>(&'b self, columns: &[usize], rows: &'b [usize]) -> Numbers<'b> {
+        Numbers::of_slices(columns.iter().map(|&at| self.matrix.column(at)), rows)
     }
 
     /// What sums of leaves [rows, outputs] say.
@@ -81,30 +80,6 @@ impl<'a> Trees<'a> {
                 Prediction::Probabilities(Array2::from_shape_fn((n, *n_classes), |(_, class)| shares[class]))
             }
         }
-    }
-}
-
-/// Some rows of some columns.
-struct Chosen<'a> {
-    columns: Vec<&'a [f64]>,
-    rows: &'a [usize],
-}
-
-impl Columns for Chosen<'_> {
-    fn n_rows(&self) -> usize {
-        self.rows.len()
-    }
-
-    fn n_columns(&self) -> usize {
-        self.columns.len()
-    }
-
-    fn at(&self, column: usize, rows: &[usize]) -> Vec<f64> {
-        rows.iter().map(|&row| self.columns[column][self.rows[row]]).collect()
-    }
-
-    fn block(&self, rows: Range<usize>) -> Vec<f64> {
-        self.rows[rows].iter().flat_map(|&row| self.columns.iter().map(move |column| column[row])).collect()
     }
 }
 

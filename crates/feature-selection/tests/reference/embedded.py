@@ -65,6 +65,20 @@ def penalised(y):
     return solutions
 
 
+def many_labels():
+    """Objectives of five labels, in columns of which each third goes along with each other, at shares of the strongest penalty."""
+    others = np.random.default_rng(12)
+    scores = scaled[:, :5] @ others.normal(size=(5, 5)) + others.gumbel(size=(N_ROWS, 5))
+    labels = scores.argmax(1)
+    objectives = []
+    for share in [0.3, 0.03, 0.003]:
+        alpha = share * strongest(scaled, labels)
+        model = l1(scaled, labels, alpha)
+        objective = log_loss(labels, model.predict_proba(scaled)) + alpha * np.abs(model.coef_).sum()
+        objectives.append({"alpha": alpha, "objective": objective})
+    return {"labels": labels.tolist(), "objectives": objectives}
+
+
 def held_out(y):
     """Losses on the last rows of models of the first ones, at some places of the path of all rows."""
     scaler = StandardScaler().fit(matrix[:N_TRAIN])
@@ -140,6 +154,7 @@ fixture = {
     "classes": classes.tolist(),
     "train": N_TRAIN,
     "penalised": {name: penalised(y) for name, y in targets.items()},
+    "many": many_labels(),
     "held_out": {name: held_out(y) for name, y in targets.items()},
     "entering": entering(),
     "linear": {name: linear(y) for name, y in targets.items()},

@@ -8,6 +8,9 @@ use crate::feature_selection::{Keep, scored};
 /// Keeps the columns to which a linear model with an L1 penalty leaves a coefficient: lasso for values, multinomial logistic regression for labels, on standardised
 /// columns. With `keep` the penalty falls until so many columns have one. Without `keep` and `alpha`, the strongest penalty within one standard error of the best of
 /// a path is taken (cross-validated).
+///
+/// Suited to linear effects and to columns that repeat each other, of which one is left; less to many noise columns, some of which keep a coefficient
+/// by chance (`stability` finds them), and columns that tell something only together are missed. Refuses missing values.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct L1 {
@@ -31,6 +34,9 @@ pub(crate) fn five() -> usize {
 scored! {
     /// Keeps the columns with the greatest coefficients, by magnitude, of a logistic (labels) or ridge regression (values) on standardised columns; of several labels the
     /// norm over them.
+    ///
+    /// Suited to linear effects where rows are many times as many as columns; not to many noise columns, whose coefficients are large by chance, nor
+    /// to columns that repeat each other, which share theirs, and columns that tell something only together are missed. Refuses missing values.
     LinearCoefficients {
         /// The strength of the L2 penalty: scikit-learn's `1 / C` or `alpha`.
         #[serde(default = "one")]
@@ -45,6 +51,9 @@ pub(crate) fn one() -> f64 {
 
 scored! {
     /// Keeps the columns that boosted trees (LightGBM) use most; scores add up to 1.
+    ///
+    /// Suited to many noise columns, to relations of any shape and to columns that tell something only together; columns that repeat each other share
+    /// one score, so that one of them or all may go. Takes missing values.
     TreeImportance {
         /// What use is counted by.
         #[serde(default)]
@@ -90,6 +99,9 @@ fn tenth() -> f64 {
 scored! {
     /// Keeps the columns that move the predictions of boosted trees most: the mean magnitude of the exact SHAP values (TreeSHAP, Lundberg et al. 2020) over training
     /// rows, of several labels their sum, in the unit of the trees' raw score.
+    ///
+    /// Suited to many noise columns, to relations of any shape and to columns that tell something only together; columns that repeat each other share
+    /// one score, so that one of them or all may go. Takes missing values.
     ShapImportance {
         /// Rounds of boosting.
         #[serde(default = "hundred")]

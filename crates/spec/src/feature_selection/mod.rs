@@ -15,6 +15,10 @@ pub use filters::*;
 pub use wrappers::*;
 
 /// `uses: feature-selection`: methods applied in their order, each fitted on training rows only. Features must be numeric or boolean by then.
+///
+/// Each method says what it is suited to. On 20 informative and 20 redundant columns among 460 of noise, those that let a logistic regression predict
+/// as well, to one standard error, as the best choice of scikit-learn's methods did were `tree_importance`, `shap_importance`, `f_test` with `alpha`,
+/// `information_value`, `relief_f`, `boruta`, `permutation_importance` and `stability` of `f_test`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FeatureSelection {

@@ -22,6 +22,9 @@ scored! {
     /// Keeps the columns without which a model does worse: how much its score falls on held-out rows when a column is shuffled (Breiman 2001; scikit-learn's
     /// `permutation_importance`), the mean over `repeats` shuffles. Without `keep` and `min_score`, columns stay whose score is above 0 by more than twice its
     /// standard error.
+    ///
+    /// Suited to many noise columns and, by trees, to relations of any shape and to columns that tell something only together; not to columns that
+    /// repeat each other: as one makes up for the other, both may go. Takes missing values with `model: trees`; the linear model refuses them.
     PermutationImportance {
         /// The model.
         #[serde(default = "trees")]
@@ -50,6 +53,9 @@ fn quarter() -> f64 {
 
 /// Trains a model on all columns, drops those with the least coefficients or gain, and again, until `keep` are left (scikit-learn's `RFE`). Without `keep`,
 /// cross-validation finds the number that scores best (`RFECV`).
+///
+/// Suited to columns that repeat each other, of which the model needs one; less to many noise columns, to which a linear model gives coefficients by
+/// chance, and columns that tell something only together are seen by `model: trees` alone. Refuses missing values.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RecursiveElimination {
@@ -78,6 +84,10 @@ pub struct RecursiveElimination {
 
 /// Adds to none, or drops from all, one column after the other: each time the one with which a model scores best over the folds (scikit-learn's
 /// `SequentialFeatureSelector`). `floating` takes each step back as long as that helps (Pudil et al. 1994).
+///
+/// Suited to some tens of columns and to those that repeat each other, of which it takes one; not to hundreds of columns, mostly noise, as it trains
+/// a model for each of them at every step and some help by chance, and going forward it misses columns that tell something only together. Refuses
+/// missing values.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Sequential {
@@ -126,6 +136,9 @@ pub enum Direction {
 
 /// Keeps every column that tells of the target, however weakly (Kursa and Rudnicki 2010): again and again, forests are grown on the columns beside shuffled copies
 /// of them; a column stays that beats the best copy more often than chance would, and goes that loses more often.
+///
+/// Suited to many noise columns where all that tell something are wanted, those that tell it only together and those that repeat each other included;
+/// not to making do with few columns, nor to haste. Takes missing values.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Boruta {
@@ -185,6 +198,9 @@ fn seven() -> usize {
 
 /// Repeats a method on samples of the training rows and keeps the columns that it chooses in a share of them (stability selection, Meinshausen and Buehlmann 2010).
 /// Reports how stable the choice is (Nogueira et al. 2018): 1 where every sample gives the same columns, 0 where they are as alike as by chance.
+///
+/// Suited to many noise columns, as it drops what a method chooses by chance, and else to what the method is suited to; columns that repeat each
+/// other may take turns and fall below `min_frequency`. Takes missing values where the method does.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Stability {

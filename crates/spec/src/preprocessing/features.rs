@@ -12,7 +12,8 @@ use crate::columns::Selector;
 /// Names of columns stand plain or in double quotes, text in single quotes. There are `+ - * / %`, `= <> < <= > >=`, `AND OR NOT`, `IS NULL`, `IN`, `BETWEEN`,
 /// `LIKE`, `||`, `CASE WHEN`, `CAST(x AS DOUBLE)` and the functions `abs round floor ceil sqrt exp ln log10 power sign least greatest coalesce nullif length
 /// lower upper trim`. All numbers are 64-bit floats: `1 / 2` is 0.5. A missing value makes a result missing, as in SQL; so does a result that is not a
-/// finite number, such as a division by zero. An expression sees the features of its own row only; the columns before it in the list are among them.
+/// finite number, such as a division by zero. `least` and `greatest` pass over missing values, as in PostgreSQL: `greatest(a, NULL)` is `a`, and missing only
+/// where all are. An expression sees the features of its own row only; the columns before it in the list are among them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Derive {

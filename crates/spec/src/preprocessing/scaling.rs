@@ -172,6 +172,7 @@ pub enum Norm {
 
 /// Replaces a number by the bin that it falls into, counted from 0, as scikit-learn's `KBinsDiscretizer`. Values outside the training range
 /// fall into the outer bins. Bins that would be narrower than 1e-8 are merged. A missing value stays missing, or is in none of the bins.
+/// Bins are learned from all training rows, as with `subsample=None`; by default scikit-learn draws 200,000 of them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Bin {

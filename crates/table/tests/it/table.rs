@@ -75,25 +75,21 @@ fn columns_are_replaced_in_place() {
 }
 
 #[test]
-fn features_are_numbers_without_gaps() {
+fn features_are_numbers_and_places_of_levels() {
     let dense =
         table([("a", [1.0, 2.0].into()), ("b", [true, false].into()), ("y", [1.0, 2.0].into())]).target("y").build();
-    assert_eq!(dense.features().unwrap(), ndarray::array![[1.0, 1.0], [2.0, 0.0]]);
-    let gap = table([("a", [1.0, 2.0].into()), ("b", [Some(1.0), None].into())]).build();
+    let numbers = dense.features().unwrap();
+    assert_eq!(numbers, (ndarray::array![[1.0, 1.0], [2.0, 0.0]], vec![None, None]));
+    let gaps = table([("a", [Some(1.0), None].into()), ("city", vec![Some("Oslo"), Some("Lyon")].into())]).build();
+    let (values, levels) = gaps.features().unwrap();
+    assert!(values[[1, 0]].is_nan());
+    assert_eq!((values[[0, 1]], values[[1, 1]]), (1.0, 0.0));
+    assert_eq!(levels[1].as_deref(), Some(["Lyon".to_owned(), "Oslo".to_owned()].as_slice()));
+    let text = mixed().drop(&["city".into()]).unwrap();
     same(
-        &gap.features().unwrap_err(),
-        "column `b` has a missing value in row 2",
-        "add the step `impute` before this stage",
-    );
-    same(
-        &mixed().features().unwrap_err(),
-        "column `city` is categorical, where numbers are needed",
-        "encode it before this stage: `one_hot` or `target_encode`",
-    );
-    same(
-        &gap.take(&[1]).unwrap().features().unwrap_err(),
-        "column `b` has a missing value in row 2",
-        "add the step `impute` before this stage",
+        &text.features().unwrap_err(),
+        "column `summary` is text, where numbers are needed",
+        "encode it before this stage: `tf_idf`",
     );
 }
 

@@ -1,34 +1,53 @@
-//! Multi-layer perceptrons in libtorch.
+//! Networks in libtorch: multi-layer perceptrons, residual networks and transformers over columns.
 
 use std::sync::{Mutex, PoisonError};
 
 use ndarray::{Array2, ArrayView2};
 use retune_metrics::Prediction;
-use retune_spec::estimators::Mlp;
+use retune_spec::data::TaskKind;
+use retune_spec::estimators::{self, Activation, Mlp, NetworkLoss, Norm, TabTransformer, TabularResnet};
 use retune_spec::fine_tuning::NetworkTuning;
 use retune_stage::{Design, Fold, LoadDir, Result, SaveDir, Seed, StageError, Target, Task};
 pub use retune_tensor::History;
 use retune_tensor::{Begin, EarlyStopping, Examples, Layer, Loss, Network, Training};
 use serde::{Deserialize, Serialize};
 
-use crate::FitOptions;
+use crate::family::{Family, Learned};
 use crate::rows::{class_weights, row_weights};
+use crate::{FitInfo, FitOptions};
 
-/// A trained multi-layer perceptron. It predicts on the processor wherever it was trained, so that it gives the same bits before and after it was stored.
-pub struct FittedMlp {
+/// A trained network. It predicts on the processor wherever it was trained, so that it gives the same bits before and after it was stored.
+pub struct FittedNetwork {
     card: Card,
     // libtorch's tensors may be sent to another thread, but not be used by two at once.
     network: Mutex<Network>,
 }
 
-/// What `mlp.json` says.
+/// What `network.json` says.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Card {
+    network: Kind,
+    /// For each feature the number of its levels, where it is categorical.
+    columns: Vec<Option<usize>>,
+    output: Output,
+    epochs: usize,
+}
+
+/// What `mlp.json` says, which perceptrons had before there were other networks.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MlpCard {
     parameters: Mlp,
     n_features: usize,
     output: Output,
     epochs: usize,
+}
+
+impl From<MlpCard> for Card {
+    fn from(MlpCard { parameters, n_features, output, epochs }: MlpCard) -> Self {
+        Self { network: Kind::Mlp(parameters), columns: vec![None; n_features], output, epochs }
+    }
 }
 
 /// What the last layer gives.
@@ -49,12 +68,25 @@ enum Output {
     },
 }
 
+/// A network and its hyperparameters.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Kind {
+    Mlp(Mlp),
+    TabularResnet(TabularResnet),
+    TabTransformer(TabTransformer),
+}
+
 /// Trains a network on rows whose features are scaled. With early stopping a tenth of them is set aside to judge by: whole groups, or the latest rows, where
-/// there are such. Fails where a feature is not finite and where the training diverges.
-pub fn fit(spec: &Mlp, rows: &Design, task: &Task, options: &FitOptions) -> Result<FittedMlp> {
+/// there are such. Fails where a number is not finite and where the training diverges.
+fn fit(network: Kind, rows: &Design, task: &Task, options: &FitOptions) -> Result<FittedNetwork> {
     let target = rows.target()?;
     let output = Output::of(task, target);
-    let network = Network::new(layers(spec, rows.features.ncols(), output.width()), options.seed.derive("parameters"))?;
+    let spec = network.training();
+    let columns: Vec<_> =
+        (0..rows.names.len()).map(|feature| rows.levels_of(feature).map(|levels| levels.len())).collect();
+    let layers = network.layers(&columns, output.width());
+    let start = Network::new(layers, options.seed.derive("parameters"))?;
     let divided = match spec.early_stopping {
         0 => None,
         _ => rows.ties.set_aside(target, options.seed.derive("set aside").0),
@@ -66,29 +98,22 @@ pub fn fit(spec: &Mlp, rows: &Design, task: &Task, options: &FitOptions) -> Resu
         None => (examples(rows)?, None),
     };
     let early_stopping = judges.as_ref().map(|rows| EarlyStopping { rows, patience: spec.early_stopping });
-    let training = Training {
-        begin: Begin::Fresh,
-        learning_rate: spec.learning_rate,
-        layer_decay: 1.0,
-        batch_size: spec.batch_size,
-        epochs: spec.epochs,
-        ..training(spec, output, options)
-    };
-    let (network, history) = retune_tensor::train(&network, &train, early_stopping, &training)?;
-    let card = Card { parameters: spec.clone(), n_features: rows.features.ncols(), output, epochs: history.best_epoch };
-    Ok(FittedMlp { card, network: Mutex::new(network) })
+    let (trained, history) = retune_tensor::train(&start, &train, early_stopping, &training(&spec, output, options))?;
+    let card = Card { network, columns, output, epochs: history.best_epoch };
+    Ok(FittedNetwork { card, network: Mutex::new(trained) })
 }
 
 /// Trains a network further, with a lower rate towards the input, until the loss on the validation rows no longer falls; the best parameters are kept,
 /// which may be the base's own (epoch 0). What the network learned of the target's scale stays.
 pub fn fine_tune(
-    base: &FittedMlp,
+    base: &FittedNetwork,
     tuning: &NetworkTuning,
     train: &Design,
     validation: &Design,
     options: &FitOptions,
-) -> Result<(FittedMlp, History)> {
-    let Card { parameters: spec, output, .. } = &base.card;
+) -> Result<(FittedNetwork, History)> {
+    let Card { network, output, .. } = &base.card;
+    let spec = network.training();
     base.check_width(train.features.ncols())?;
     base.check_width(validation.features.ncols())?;
     let class_weights = class_weights(spec.class_weight, train)?;
@@ -100,17 +125,49 @@ pub fn fine_tune(
         layer_decay: tuning.layer_decay,
         batch_size: tuning.batch_size.unwrap_or(spec.batch_size),
         epochs: tuning.epochs,
-        ..training(spec, *output, options)
+        ..training(&spec, *output, options)
     };
     let early_stopping = EarlyStopping { rows: &judges, patience: tuning.early_stopping.patience };
     let (network, history) = retune_tensor::train(&base.network(), &train, Some(early_stopping), &training)?;
     let card = Card { epochs: base.card.epochs + history.best_epoch, ..base.card.clone() };
-    Ok((FittedMlp { card, network: Mutex::new(network) }, history))
+    Ok((FittedNetwork { card, network: Mutex::new(network) }, history))
 }
 
-impl FittedMlp {
-    /// The labels' probabilities, or the values, of rows [rows, features].
-    pub fn predict(&self, features: ArrayView2<f64>) -> Result<Prediction> {
+/// Makes networks families.
+macro_rules! network_families {
+    ($($kind:ident),*) => {
+        $(impl Family for $kind {
+            type Learned = FittedNetwork;
+
+            fn learn(&self, rows: &Design, task: &Task, options: &FitOptions) -> Result<(FittedNetwork, FitInfo)> {
+                let model = fit(Kind::$kind(self.clone()), rows, task, options)?;
+                let info = FitInfo { rounds: Some(model.n_epochs()), notes: Vec::new() };
+                Ok((model, info))
+            }
+        })*
+
+        impl Kind {
+            /// How it is trained.
+            fn training(&self) -> estimators::Training {
+                match self {
+                    $(Self::$kind(network) => network.training(),)*
+                }
+            }
+
+            /// Its layers for columns with so many levels, or numbers.
+            fn layers(&self, columns: &[Option<usize>], n_outputs: usize) -> Vec<Layer> {
+                match self {
+                    $(Self::$kind(network) => Layers::layers(network, columns, n_outputs),)*
+                }
+            }
+        }
+    };
+}
+
+network_families!(Mlp, TabularResnet, TabTransformer);
+
+impl Learned for FittedNetwork {
+    fn predict(&self, features: ArrayView2<f64>) -> Result<Prediction> {
         self.check_width(features.ncols())?;
         let outputs = self.network().predict(features)?; // [rows, outputs]
         if let Some(place) = outputs.iter().position(|output| !output.is_finite()) {
@@ -127,24 +184,34 @@ impl FittedMlp {
         })
     }
 
-    /// The epochs that its parameters were trained for.
-    pub fn n_epochs(&self) -> usize {
-        self.card.epochs
+    fn describe(&self) -> String {
+        format!("a network trained for {} epochs", self.card.epochs)
     }
 
-    /// Writes `mlp.json` and `weights.safetensors`.
-    pub fn save(&self, dir: &SaveDir) -> Result<()> {
-        dir.json("mlp.json", &self.card)?;
+    fn size(&self) -> usize {
+        self.network().n_values()
+    }
+
+    fn save(&self, dir: &SaveDir) -> Result<()> {
+        dir.json("network.json", &self.card)?;
         dir.bytes("weights.safetensors", &self.network().to_bytes()?)
     }
 
-    /// Reads what [`FittedMlp::save`] wrote.
-    pub fn load(dir: &LoadDir) -> Result<Self> {
-        let card: Card = dir.json("mlp.json")?;
-        let layers = layers(&card.parameters, card.n_features, card.output.width());
+    fn load(dir: &LoadDir) -> Result<Self> {
+        let card: Card = dir
+            .json("network.json")
+            .or_else(|error| dir.json::<MlpCard>("mlp.json").map(Card::from).map_err(|_| error))?;
+        let layers = card.network.layers(&card.columns, card.output.width());
         let mut network = Network::new(layers, Seed(0))?;
         network.load_bytes(&dir.bytes("weights.safetensors")?, "weights.safetensors")?;
         Ok(Self { card, network: Mutex::new(network) })
+    }
+}
+
+impl FittedNetwork {
+    /// The epochs that its parameters were trained for.
+    pub fn n_epochs(&self) -> usize {
+        self.card.epochs
     }
 
     fn network(&self) -> Network {
@@ -152,7 +219,7 @@ impl FittedMlp {
     }
 
     fn check_width(&self, width: usize) -> Result<()> {
-        let expected = self.card.n_features;
+        let expected = self.card.columns.len();
         if width == expected {
             return Ok(());
         }
@@ -175,6 +242,14 @@ impl Output {
         }
     }
 
+    /// The task that the network does.
+    fn task(self) -> TaskKind {
+        match self {
+            Self::Classes { .. } => TaskKind::Classification,
+            Self::Value { .. } => TaskKind::Regression,
+        }
+    }
+
     fn width(self) -> usize {
         match self {
             Self::Classes { n_classes } => n_classes,
@@ -183,27 +258,93 @@ impl Output {
     }
 }
 
-fn layers(spec: &Mlp, n_features: usize, n_outputs: usize) -> Vec<Layer> {
-    let mut layers = Vec::with_capacity(3 * spec.hidden.len() + 1);
-    let mut inputs = n_features;
-    for &outputs in &spec.hidden {
-        layers.extend([
-            Layer::Linear { inputs, outputs },
-            Layer::Activation(spec.activation),
-            Layer::Dropout(spec.dropout),
-        ]);
-        inputs = outputs;
-    }
-    layers.push(Layer::Linear { inputs, outputs: n_outputs });
-    layers
+/// What a network is made of.
+trait Layers {
+    /// The layers from columns with so many levels, or numbers, to `n_outputs`.
+    fn layers(&self, columns: &[Option<usize>], n_outputs: usize) -> Vec<Layer>;
 }
 
-/// What a fresh training and a fine-tuning have in common.
-fn training<'a>(spec: &Mlp, output: Output, options: &FitOptions<'a>) -> Training<'a> {
+const RELU: Layer = Layer::Activation(Activation::Relu);
+
+impl Layers for Mlp {
+    fn layers(&self, columns: &[Option<usize>], n_outputs: usize) -> Vec<Layer> {
+        let mut layers = Vec::with_capacity(4 * self.hidden.len() + 1);
+        let mut inputs = columns.len();
+        for &outputs in &self.hidden {
+            layers.push(Layer::Linear { inputs, outputs });
+            layers.extend(match self.norm {
+                Norm::None => None,
+                Norm::Batch => Some(Layer::BatchNorm(outputs)),
+                Norm::Layer => Some(Layer::LayerNorm(outputs)),
+            });
+            layers.extend([Layer::Activation(self.activation), Layer::Dropout(self.dropout)]);
+            inputs = outputs;
+        }
+        layers.push(Layer::Linear { inputs, outputs: n_outputs });
+        layers
+    }
+}
+
+impl Layers for TabularResnet {
+    /// As the `ResNet` of the paper's code (rtdl).
+    fn layers(&self, columns: &[Option<usize>], n_outputs: usize) -> Vec<Layer> {
+        let (width, dropout) = (self.width, Layer::Dropout(self.dropout));
+        let within = ((width as f64 * self.expansion).round() as usize).max(1);
+        let block = Layer::Residual(vec![
+            Layer::BatchNorm(width),
+            Layer::Linear { inputs: width, outputs: within },
+            RELU,
+            dropout.clone(),
+            Layer::Linear { inputs: within, outputs: width },
+            dropout,
+        ]);
+        [Layer::Linear { inputs: columns.len(), outputs: width }]
+            .into_iter()
+            .chain(vec![block; self.blocks])
+            .chain([Layer::BatchNorm(width), RELU, Layer::Linear { inputs: width, outputs: n_outputs }])
+            .collect()
+    }
+}
+
+impl Layers for TabTransformer {
+    /// As the `FTTransformer` of the paper's code (rtdl): norms before attention, but for the first, and before the feed-forward layers.
+    fn layers(&self, columns: &[Option<usize>], n_outputs: usize) -> Vec<Layer> {
+        let &Self { width, heads, dropout, .. } = self;
+        // Half of what the first layer gives opens or closes the other half, so that these layers have as many weights as ones of twice the width.
+        let within = (width * 4).div_ceil(3);
+        let feed_forward = Layer::Residual(vec![
+            Layer::LayerNorm(width),
+            Layer::Linear { inputs: width, outputs: 2 * within },
+            Layer::ReGlu,
+            Layer::Dropout(dropout),
+            Layer::Linear { inputs: within, outputs: width },
+        ]);
+        let attention = |block: usize| {
+            let norm = (block > 0).then_some(Layer::LayerNorm(width));
+            Layer::Residual(norm.into_iter().chain([Layer::Attention { width, heads, dropout }]).collect())
+        };
+        [Layer::Tokens { levels: columns.to_vec(), width }]
+            .into_iter()
+            .chain((0..self.blocks).flat_map(|block| [attention(block), feed_forward.clone()]))
+            .chain([
+                Layer::FirstToken,
+                Layer::LayerNorm(width),
+                RELU,
+                Layer::Linear { inputs: width, outputs: n_outputs },
+            ])
+            .collect()
+    }
+}
+
+/// A fresh training; what differs in a fine-tuning is put in its place.
+fn training<'a>(spec: &estimators::Training, output: Output, options: &FitOptions<'a>) -> Training<'a> {
     Training {
-        loss: match output {
-            Output::Classes { .. } => Loss::CrossEntropy { label_smoothing: spec.label_smoothing },
-            Output::Value { .. } => Loss::MeanSquaredError,
+        loss: match spec.loss_for(output.task()) {
+            NetworkLoss::CrossEntropy => Loss::CrossEntropy { label_smoothing: spec.label_smoothing },
+            NetworkLoss::Focal => Loss::Focal,
+            NetworkLoss::Squared => Loss::MeanSquaredError,
+            NetworkLoss::Absolute => Loss::MeanAbsoluteError,
+            NetworkLoss::Huber => Loss::Huber,
         },
         begin: Begin::Fresh,
         optimizer: spec.optimizer,
@@ -235,9 +376,11 @@ fn examples(rows: &Design, output: Output, class_weights: Option<&[f64]>, option
 
 fn check_finite(rows: &Design) -> Result<()> {
     // The network computes with 32 bits, where 1e39 is infinite.
-    let Some(place) = rows.features.iter().position(|&value| !(value as f32).is_finite()) else { return Ok(()) };
-    let n_features = rows.features.ncols();
-    let (row, column) = (place / n_features, place % n_features);
+    let refused = |((_, column), value): &((usize, usize), &f64)| {
+        let is_unknown_level = value.is_nan() && rows.levels_of(*column).is_some();
+        !(**value as f32).is_finite() && !is_unknown_level
+    };
+    let Some(((row, column), _)) = rows.features.indexed_iter().find(refused) else { return Ok(()) };
     let (name, value) = (&rows.names[column], rows.features[[row, column]]);
     Err(StageError::data(format!("column `{name}` holds {value}, which is not a finite 32-bit number"))
         .help("add `impute` or `standard_scale` before this stage"))
@@ -269,6 +412,7 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
     use rand::{RngExt, SeedableRng};
     use rand_chacha::ChaCha8Rng;
+    use retune_spec::Estimator;
     use retune_spec::estimators::{ClassWeight, Optimizer};
     use retune_spec::fine_tuning::EarlyStopping as Stopping;
     use retune_stage::{Device, Silent, Ties};
@@ -287,6 +431,10 @@ mod tests {
 
     fn task() -> Task {
         Task::Classification { labels: ["a", "b", "c"].map(String::from).to_vec() }
+    }
+
+    fn fit(spec: &Mlp, rows: &Design, task: &Task, options: &FitOptions) -> Result<FittedNetwork> {
+        super::fit(Kind::Mlp(spec.clone()), rows, task, options)
     }
 
     /// Three rings around the origin, moved by `shift`.
@@ -317,20 +465,22 @@ mod tests {
         Design { target: Some(Target::Values(values)), ..rows }
     }
 
-    fn accuracy(model: &FittedMlp, rows: &Design) -> f64 {
+    fn accuracy(model: &FittedNetwork, rows: &Design) -> f64 {
         let Target::Classes { codes, .. } = rows.target().unwrap() else { panic!() };
         let labels = model.predict(rows.features.view()).unwrap().labels();
         labels.iter().zip(codes).filter(|(ours, theirs)| ours == theirs).count() as f64 / codes.len() as f64
     }
 
-    fn probabilities(model: &FittedMlp, rows: &Design) -> Array2<f64> {
+    fn probabilities(model: &FittedNetwork, rows: &Design) -> Array2<f64> {
         let Prediction::Probabilities(probabilities) = model.predict(rows.features.view()).unwrap() else { panic!() };
         probabilities
     }
 
     #[test]
     fn rings_are_learned_by_every_optimizer() {
-        for (optimizer, learning_rate) in [(Optimizer::Adamw, 0.01), (Optimizer::Adam, 0.01), (Optimizer::Sgd, 0.1)] {
+        for (optimizer, learning_rate) in
+            [(Optimizer::Adamw, 0.01), (Optimizer::Adam, 0.01), (Optimizer::Sgd, 0.1), (Optimizer::Rmsprop, 0.003)]
+        {
             let spec = Mlp { optimizer, learning_rate, dropout: 0.1, weight_decay: 1e-3, ..spec() };
             let model = fit(&spec, &rings(1500, 0.0, 1), &task(), &options(1)).unwrap();
             let accuracy = accuracy(&model, &rings(600, 0.0, 2));
@@ -386,7 +536,7 @@ mod tests {
             let writer = ArtifactWriter::beside(&path).unwrap();
             model.save(&SaveDir::new(&writer)).unwrap();
             let artifact = writer.publish_at(&path, "model", 1, serde_json::Value::Null).unwrap();
-            let loaded = FittedMlp::load(&LoadDir::new(&artifact)).unwrap();
+            let loaded = FittedNetwork::load(&LoadDir::new(&artifact)).unwrap();
             assert_eq!(loaded.card, model.card);
             assert_eq!(loaded.predict(rows.features.view()).unwrap(), model.predict(rows.features.view()).unwrap());
         }
@@ -468,5 +618,152 @@ mod tests {
         let model = fit(&Mlp { epochs: 1, ..spec() }, &rings(30, 0.0, 1), &task(), &options(1)).unwrap();
         let error = model.predict(Array2::zeros((1, 3)).view()).err().unwrap();
         assert_eq!(error.message, "the rows have 3 features, but the network was trained on 2");
+    }
+
+    /// Any network by its JSON, through the door that all families have.
+    fn network(json: &str, rows: &Design, task: &Task) -> Result<FittedNetwork> {
+        let estimator: Estimator = serde_json::from_str(json).unwrap();
+        match crate::fit(&estimator, rows, task, &options(1))?.0 {
+            crate::FittedModel::Network(network) => Ok(network),
+            _ => panic!("{json}"),
+        }
+    }
+
+    #[test]
+    fn every_network_learns_rings_and_is_loaded_with_the_same_bits() {
+        let folder = tempfile::tempdir().unwrap();
+        for (number, json) in [
+            r#"{ "mlp": { "hidden": [32], "norm": "batch", "batch_size": 32, "epochs": 30, "learning_rate": 0.01 } }"#,
+            r#"{ "mlp": { "hidden": [32], "norm": "layer", "batch_size": 32, "epochs": 30, "learning_rate": 0.01, "loss": "focal" } }"#,
+            r#"{ "tabular_resnet": { "width": 16, "batch_size": 32, "epochs": 30, "learning_rate": 0.01, "schedule": "one_cycle" } }"#,
+            r#"{ "tab_transformer": { "width": 16, "blocks": 2, "heads": 4, "batch_size": 32, "epochs": 30, "learning_rate": 0.003 } }"#,
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let model = network(json, &rings(1500, 0.0, 1), &task()).unwrap();
+            let test = rings(600, 0.0, 2);
+            let accuracy = accuracy(&model, &test);
+            assert!(accuracy > 0.93, "{json}: {accuracy}");
+            let writer = ArtifactWriter::beside(&folder.path().join(number.to_string())).unwrap();
+            model.save(&SaveDir::new(&writer)).unwrap();
+            let artifact =
+                writer.publish_at(&folder.path().join(number.to_string()), "model", 1, serde_json::Value::Null).unwrap();
+            let loaded = FittedNetwork::load(&LoadDir::new(&artifact)).unwrap();
+            assert_eq!(loaded.card, model.card);
+            assert_eq!(probabilities(&loaded, &test), probabilities(&model, &test), "{json}");
+        }
+    }
+
+    #[test]
+    fn perceptrons_stored_before_there_were_other_networks_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("old");
+        let rows = rings(100, 0.0, 1);
+        let model = fit(&Mlp { epochs: 2, ..spec() }, &rows, &task(), &options(1)).unwrap();
+        let writer = ArtifactWriter::beside(&path).unwrap();
+        let card: serde_json::Value = serde_json::from_str(
+            r#"{ "parameters": { "hidden": [32], "activation": "relu", "dropout": 0.0, "optimizer": "adamw", "learning_rate": 0.01,
+                "schedule": "cosine", "weight_decay": 0.01, "batch_size": 32, "epochs": 2, "early_stopping": 10, "label_smoothing": 0.0,
+                "class_weight": "none" }, "n_features": 2, "output": { "classes": { "n_classes": 3 } }, "epochs": 2 }"#,
+        )
+        .unwrap();
+        SaveDir::new(&writer).json("mlp.json", &card).unwrap();
+        SaveDir::new(&writer).bytes("weights.safetensors", &model.network().to_bytes().unwrap()).unwrap();
+        let artifact = writer.publish_at(&path, "model", 1, serde_json::Value::Null).unwrap();
+        let loaded = FittedNetwork::load(&LoadDir::new(&artifact)).unwrap();
+        assert_eq!(loaded.card, Card { epochs: 2, ..model.card.clone() });
+        assert_eq!(probabilities(&loaded, &rows), probabilities(&model, &rows));
+    }
+
+    /// A column of 12 words of which the odd ones mean `a`, beside one of noise.
+    fn words(n_rows: usize, n_unknown: usize) -> Design {
+        let mut rows = rings(n_rows, 0.0, 3);
+        let codes = (0..n_rows).map(|row| (row * 7 % 12) as u32).collect::<Vec<_>>();
+        rows.features.column_mut(0).iter_mut().zip(&codes).for_each(|(cell, code)| *cell = f64::from(*code));
+        rows.features.column_mut(0).iter_mut().take(n_unknown).for_each(|cell| *cell = f64::NAN);
+        rows.levels = vec![Some((0..12).map(|level| format!("{level:02}")).collect()), None];
+        rows.target = Some(Target::Classes { codes: codes.iter().map(|code| code % 2).collect(), n_classes: 2 });
+        rows
+    }
+
+    const TRANSFORMER: &str = r#"{ "tab_transformer": { "width": 8, "blocks": 1, "heads": 2, "batch_size": 32, "epochs": 20, "learning_rate": 0.01 } }"#;
+
+    #[test]
+    fn a_transformer_takes_words_as_they_are() {
+        let task = Task::Classification { labels: vec!["a".into(), "b".into()] };
+        for n_unknown in [0, 40] {
+            let model = network(TRANSFORMER, &words(800, n_unknown), &task).unwrap();
+            let accuracy = accuracy(&model, &words(240, 0));
+            assert!(accuracy > 0.99, "{accuracy}");
+            // Words that it never saw are known by nothing, and predicted all the same.
+            let unknown = probabilities(&model, &words(240, 240));
+            assert!(unknown.iter().all(|probability| probability.is_finite()));
+        }
+        let error = network(r#"{ "tabular_resnet": {} }"#, &words(50, 0), &task).err().unwrap();
+        assert_eq!(error.message, "column `x` is categorical, where numbers are needed");
+        let mut missing = words(50, 0);
+        missing.features[[4, 1]] = f64::NAN;
+        let error = network(TRANSFORMER, &missing, &task).err().unwrap();
+        assert_eq!(error.message, "column `y` has a missing value in row 5");
+    }
+
+    #[test]
+    fn values_are_learned_by_every_loss() {
+        for loss in ["squared", "absolute", "huber"] {
+            let json = format!(
+                r#"{{ "mlp": {{ "hidden": [32], "batch_size": 32, "epochs": 40, "learning_rate": 0.01, "schedule": "step", "loss": "{loss}" }} }}"#
+            );
+            let rows = plane(1500);
+            let model = network(&json, &rows, &Task::Regression).unwrap();
+            let (Prediction::Values(ours), Target::Values(theirs)) =
+                (model.predict(rows.features.view()).unwrap(), rows.target().unwrap())
+            else {
+                panic!()
+            };
+            let error = ours.iter().zip(theirs).map(|(a, b)| (a - b).abs()).sum::<f64>() / 1500.0;
+            assert!(error < 15.0, "{loss}: {error}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused_before_training() {
+        let (labels, values) = (rings(60, 0.0, 1), plane(60));
+        for (json, rows, task, expected) in [
+            (
+                r#"{ "mlp": { "loss": "huber" } }"#,
+                &labels,
+                task(),
+                "`loss: huber` is for values, and the target holds labels",
+            ),
+            (
+                r#"{ "mlp": { "loss": "focal" } }"#,
+                &values,
+                Task::Regression,
+                "`loss: focal` is for labels, and the target holds values",
+            ),
+            (r#"{ "tab_transformer": { "heads": 7 } }"#, &labels, task(), "`width` 64 is no multiple of `heads` 7"),
+            (
+                r#"{ "tabular_resnet": { "batch_size": 1 } }"#,
+                &labels,
+                task(),
+                "batch norm needs batches of at least 2 rows, and `batch_size` is 1",
+            ),
+        ] {
+            let error = network(json, rows, &task).err().unwrap();
+            assert_eq!(error.message, expected);
+            assert!(error.help.is_some());
+        }
+    }
+
+    #[test]
+    fn batch_norms_are_tuned_further() {
+        let json = r#"{ "tabular_resnet": { "width": 16, "batch_size": 32, "epochs": 20, "learning_rate": 0.01 } }"#;
+        let base = network(json, &rings(1500, 0.0, 1), &task()).unwrap();
+        let (train, validation, test) = (rings(401, 0.7, 2), rings(300, 0.7, 3), rings(600, 0.7, 4));
+        let tuning = NetworkTuning { learning_rate: 3e-3, batch_size: Some(100), ..NetworkTuning::default() };
+        let (tuned, _) = fine_tune(&base, &tuning, &train, &validation, &options(2)).unwrap();
+        let [before, after] = [&base, &tuned].map(|model| accuracy(model, &test));
+        assert!(after > before + 0.1, "{before} {after}");
     }
 }
