@@ -933,3 +933,104 @@ stages:
     let careless = mean_of_folds("careless.yaml", "chosen");
     assert!(honest < 0.68 && careless > 0.75, "{honest} {careless}");
 }
+
+/// The trials that the ledger of the one search in the store has.
+fn ledger(place: &Workplace) -> Vec<String> {
+    let files = place.files("store/searches");
+    let (_, text) = files.iter().find(|(name, _)| name.ends_with("trials.jsonl")).expect("a ledger");
+    String::from_utf8(text.clone()).unwrap().lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn a_longer_search_goes_on_where_a_shorter_one_ended() {
+    let short = FOUR_STEPS.split("  - id: tuned").next().unwrap().to_owned();
+    let place = Workplace::with(&short);
+    place.ok(&["run", "p.yaml"]);
+    let before = ledger(&place);
+    assert_eq!(before.len(), 4);
+    place.write("p.yaml", short.replace("trials: 4", "trials: 7"));
+    place.ok(&["run", "p.yaml"]);
+    let after = ledger(&place);
+    assert_eq!((after.len(), &after[..4]), (7, before.as_slice()));
+    let board = place.json(format!("{LATEST}/stages/model.json"));
+    assert_eq!(board["details"]["leaderboard"].as_array().unwrap().len(), 7);
+    // The same as in one go.
+    let whole = Workplace::with(&short.replace("trials: 4", "trials: 7"));
+    whole.ok(&["run", "p.yaml"]);
+    assert_eq!(whole.results("people"), place.results("people"));
+}
+
+#[test]
+fn the_stages_before_are_searched_too() {
+    let text = FOUR_STEPS
+        .replace("        - standard_scale: {}\n", "        - standard_scale: {}\n        - pca: { components: 2 }\n")
+        .replace(
+            "    with: { steps: [ variance_threshold: {}, mutual_information: { keep: \"${{ params.keep }}\" } ] }",
+            "    with: { steps: [ variance_threshold: {} ] }",
+        )
+        .replace("      folds: 3\n", "      folds: 3\n      upstream: { prepare.pca.components: { int: [3, 5] } }\n");
+    let place = Workplace::with(&text);
+    place.ok(&["run", "p.yaml"]);
+    let report = place.json(format!("{LATEST}/stages/model.json"));
+    let chosen = report["details"]["upstream"]["prepare.pca.components"].as_u64().expect("a number of components");
+    assert!((3..=5).contains(&chosen), "{chosen}");
+    // The bundle has the chain that won, and gives what the run gave.
+    place.ok(&["predict", &format!("{LATEST}/model"), "--input", "people.csv", "--output", "all.csv"]);
+    assert_eq!(place.text("all.csv").lines().count(), 151);
+    place.ok(&["evaluate", &format!("{LATEST}/model"), "--input", "people.csv"]);
+
+    for (wrong, message, help) in [
+        ("prepare.pac.components", "stage `prepare` has no step `pac`", "did you mean `pca`?"),
+        ("prepar.pca.components", "`prepar.pca.components` names no stage before this one", "did you mean `prepare`?"),
+        (
+            "prepare.pca.component",
+            "`component` of step `pca`: unknown field `component`",
+            "`retune stage describe pca`",
+        ),
+        ("prepare.pca", "`prepare.pca` names no hyperparameter", "prepare.STEP.PARAMETER"),
+    ] {
+        place.write("wrong.yaml", text.replace("prepare.pca.components", wrong));
+        assert_has(&place.fails(3, &["validate", "wrong.yaml"]), &[message, help, "wrong.yaml:"]);
+    }
+}
+
+#[test]
+fn words_and_gaps_are_taken_as_they_are_by_trees() {
+    let text = "version: 1
+name: people
+threads: 1
+data: { path: people.csv, target: likes, id: id }
+stages:
+  - id: model
+    uses: model-selection
+    with: { folds: 3, candidates: [ gradient_boosting: { trees: 10, min_rows: 5 } ] }
+";
+    let place = Workplace::with(text);
+    place.ok(&["run", "p.yaml"]);
+    place.ok(&["predict", &format!("{LATEST}/model"), "--input", "people.csv", "--output", "all.csv"]);
+    place.write("p.yaml", text.replace("gradient_boosting: { trees: 10, min_rows: 5 }", "random_forest: {}"));
+    let run = place.run(&["run", "p.yaml"]);
+    assert_has(
+        &run.stderr,
+        &[
+            "`random_forest` needs numbers, and column `city` is categorical",
+            "encode it before this stage: `one_hot` or `target_encode`",
+        ],
+    );
+}
+
+#[test]
+fn an_ensemble_is_calibrated_and_decides() {
+    let place = Workplace::with(&FOUR_STEPS.replace(
+        "      folds: 3\n",
+        "      folds: { repeated: { folds: 3, times: 2 } }\n      ensemble: { voting: { top: 2 } }\n      calibrate: platt\n      threshold: balanced_accuracy\n      nested: 2\n",
+    ));
+    place.ok(&["run", "p.yaml"]);
+    let report = place.json(format!("{LATEST}/stages/model.json"));
+    let told: Vec<&str> = report["learned"].as_array().unwrap().iter().filter_map(|one| one["step"].as_str()).collect();
+    for word in ["ensemble", "calibrate", "threshold", "nested"] {
+        assert!(told.contains(&word), "{told:?}");
+    }
+    assert_eq!(report["details"]["nested"]["scores"].as_array().unwrap().len(), 2);
+    place.ok(&["predict", &format!("{LATEST}/model"), "--input", "people.csv", "--output", "all.csv"]);
+}

@@ -23,7 +23,8 @@ use retune_spec::Metric;
 use retune_spec::data::TaskKind;
 use retune_spec::model_selection::{Candidate, Folds, ModelSelection};
 use retune_stage::{
-    Fit, FitContext, Level, Quiet, Result, Rows, Schema, Stage, StageError, StageReport, Task, Upstream,
+    Fit, FitContext, Kind, Level, Quiet, Result, Rows, Schema, Stage, StageError, StageReport, Task, Upstream,
+    encoder_hint,
 };
 use serde_json::{Map, Value, json};
 
@@ -41,12 +42,17 @@ impl Stage for ModelSelectionStage {
     fn check(&self, input: &Schema) -> Result<(), Vec<StageError>> {
         let Some(task) = &input.task else { return Err(vec![StageError::data("the data have no target to learn")]) };
         let kind = task.kind();
+        let words = input.features().find(|field| field.kind == Kind::Categorical);
         let cannot = self.0.candidates.iter().filter_map(|candidate| {
             let estimator = candidate.with_values(&first_values(candidate)).ok()?;
-            (!estimator.supports(kind)).then(|| {
-                StageError::data(format!("`{}` cannot learn a {}", candidate.family(), word(kind)))
-                    .help("leave that candidate out, or declare `data.task`")
-            })
+            let family = candidate.family();
+            if !estimator.supports(kind) {
+                let message = format!("`{family}` cannot learn a {}", word(kind));
+                return Some(StageError::data(message).help("leave that candidate out, or declare `data.task`"));
+            }
+            let field = words.filter(|_| !estimator.takes_categories())?;
+            let message = format!("`{family}` needs numbers, and column `{}` is {}", field.name, field.kind.word());
+            Some(StageError::data(message).help(encoder_hint(field.kind)))
         });
         let mut mistakes: Vec<StageError> = cannot.collect();
         let misfits = [self.0.metric, self.0.threshold].into_iter().flatten().filter_map(|metric| metric.misfit(task));

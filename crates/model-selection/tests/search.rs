@@ -322,3 +322,93 @@ fn when_all_trials_fail_the_reasons_are_told() {
         error.message
     );
 }
+
+/// The statuses of a search's trials, by trial.
+fn statuses(fit: &Fit) -> Vec<String> {
+    let mut rows: Vec<&Value> = fit.report.details["leaderboard"].as_array().unwrap().iter().collect();
+    rows.sort_by_key(|row| row["trial"].as_u64());
+    rows.iter().map(|row| row["status"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn budgets_end_a_search() {
+    let table = retune_testing::classification(160, 4, 3, 5);
+    let fit = |search_for: Value| {
+        let stage = stage(json!({
+            "metric": "accuracy", "folds": 3, "search": search_for,
+            "candidates": [{ "logistic_regression": { "l2": { "log_uniform": [1e-3, 1e3] } } }],
+        }));
+        search(&stage, &alone(&table), Rows::Table(table.clone()), None, &Silent).unwrap()
+    };
+    let reached = fit(json!({ "goal": 0.5 }));
+    assert_eq!(statuses(&reached), ["finished"]);
+    assert_eq!(reached.report.details["reproducible"], true);
+    let timed = fit(json!({ "seconds": 0.05 }));
+    assert!(!statuses(&timed).is_empty());
+    assert_eq!(timed.report.details["reproducible"], false);
+}
+
+#[test]
+fn a_trial_that_takes_too_long_has_failed() {
+    let table = retune_testing::classification(400, 10, 3, 5);
+    let stage = stage(json!({
+        "folds": 2, "search": { "sampler": "grid", "trials": 2, "trial_seconds": 0.5 },
+        "candidates": [{ "logistic_regression": {} }, { "mlp": { "epochs": 100_000, "early_stopping": 0, "batch_size": 8 } }],
+    }));
+    let fit = search(&stage, &alone(&table), Rows::Table(table), None, &Silent).unwrap();
+    assert_eq!(statuses(&fit), ["finished", "failed: it took longer than 0.5 seconds"]);
+}
+
+#[test]
+fn rows_are_divided_in_every_way() {
+    let table = retune_testing::classification(40, 3, 2, 1);
+    for (folds, n_scores) in [
+        (json!(4), 4),
+        (json!({ "k_fold": 5 }), 5),
+        (json!({ "stratified": 5 }), 5),
+        (json!({ "repeated": { "folds": 3, "times": 2 } }), 6),
+        (json!("leave_one_out"), 1),
+        (json!({ "hold_out": 0.25 }), 1),
+    ] {
+        let stage = stage(json!({ "folds": folds, "candidates": [{ "gaussian_naive_bayes": {} }] }));
+        let fit = search(&stage, &alone(&table), Rows::Table(table.clone()), None, &Silent).unwrap();
+        assert_eq!(fit.report.details["leaderboard"][0]["folds"], n_scores, "{folds}");
+    }
+    for (folds, expected) in [
+        (json!({ "group": 3 }), "`group` folds need a group for every row"),
+        (json!({ "time_series": { "folds": 3 } }), "`time_series` folds need a time for every row"),
+        (json!({ "k_fold": 100 }), "100 folds need at least 100 rows; there are 40"),
+        (json!({ "column": "nothing" }), "no column `nothing`"),
+    ] {
+        let stage = stage(json!({ "folds": folds, "candidates": [{ "gaussian_naive_bayes": {} }] }));
+        let error = search(&stage, &alone(&table), Rows::Table(table.clone()), None, &Silent).err().unwrap();
+        assert!(error.message.contains(expected), "{}", error.message);
+    }
+}
+
+#[test]
+fn what_is_given_up_does_not_depend_on_threads() {
+    let table = retune_testing::classification(200, 6, 3, 7);
+    for pruner in [
+        json!("hyperband"),
+        json!({ "successive_halving": { "resource": "rounds", "minimum": 0.2 } }),
+        json!({ "successive_halving": { "resource": "folds" } }),
+    ] {
+        let stage = stage(json!({
+            "folds": 4, "search": { "sampler": "tpe", "trials": 12, "pruner": pruner, "at_once": 3 },
+            "candidates": [
+                { "gradient_boosting": { "trees": 20, "leaves": { "int": [2, 16] }, "min_rows": 5 } },
+                { "random_forest": { "trees": 20, "max_depth": { "int": [1, 8] } } },
+            ],
+        }));
+        let upstream = alone(&table);
+        let run = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let context = FitContext { upstream: Some(&upstream), threads: 1, ..FitContext::plain(1) };
+            without_times(&pool.install(|| stage.fit(Rows::Table(table.clone()), &context)).unwrap())
+        };
+        let one = run(1);
+        assert_eq!(one, run(3));
+        assert!(one["leaderboard"].as_array().unwrap().iter().any(|row| row["status"] == "given up early"), "{pruner}");
+    }
+}

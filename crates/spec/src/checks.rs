@@ -500,6 +500,12 @@ fn check_metric(node: Option<&Node>, task: Option<TaskKind>, diagnostics: &mut V
 
 fn check_model_selection(with: &Node, task: Option<TaskKind>, diagnostics: &mut Vec<Diagnostic>) {
     let metric = check_metric(with.get("metric"), task, diagnostics);
+    let threshold = check_metric(with.get("threshold"), task, diagnostics);
+    if let Some((metric, node)) = threshold.filter(|metric| metric.needs_probabilities()).zip(with.get("threshold")) {
+        let message = format!("`{}` is computed from probabilities, which no threshold changes", metric.word());
+        let help = "name a score of labels, such as `f1` or `balanced_accuracy`";
+        diagnostics.push(with_origin(Diagnostic::error(message).at(node.span.clone()).with_help(help), node));
+    }
     // Where the data do not say, the metric does.
     let declared = task;
     let task = task.or(metric.map(Metric::task));
@@ -514,6 +520,13 @@ fn check_model_selection(with: &Node, task: Option<TaskKind>, diagnostics: &mut 
         let Some(family) = Estimator::of(&entry.key) else {
             continue;
         };
+        let needs = metric.filter(|metric| metric.needs_probabilities() && !metric.takes_scores());
+        if let Some(metric) = needs.filter(|_| !family.gives_probabilities()) {
+            let message = format!("`{}` gives scores, and `{}` needs probabilities", entry.key, metric.word());
+            diagnostics.push(Diagnostic::error(message).at(entry.key_span.clone()).with_help(
+                "choose a `metric` of labels or of ranks, such as `f1_macro` or `roc_auc`, or leave that candidate out",
+            ));
+        }
         if let Some(task) = task.filter(|task| !family.supports(*task)) {
             let why = match (declared, metric) {
                 (None, Some(metric)) => format!("which `{}` scores", metric.word()),

@@ -312,6 +312,20 @@ impl Metric {
         self.input() == Input::Probabilities
     }
 
+    /// Of a metric that needs probabilities: whether scores that rank the labels do as well.
+    pub fn takes_scores(self) -> bool {
+        matches!(
+            self,
+            Self::RocAuc
+                | Self::RocAucOvr
+                | Self::RocAucOvrWeighted
+                | Self::RocAucOvo
+                | Self::RocAucOvoWeighted
+                | Self::AveragePrecision
+                | Self::TopKAccuracy(_)
+        )
+    }
+
     /// Of a metric that looks for the second of two labels: the one to use where there are more.
     pub fn for_more_labels(self) -> Option<Self> {
         match self {

@@ -37,6 +37,6 @@ fn main() -> Result<()> {
     train(&network, &rows, None, &training(1))?;
     let start = Instant::now();
     train(&network, &rows, None, &training(10))?;
-    println!("{:.3}", start.elapsed().as_secs_f64());
+    println!("{{\"seconds\": {}}}", start.elapsed().as_secs_f64());
     Ok(())
 }
