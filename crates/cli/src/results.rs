@@ -60,7 +60,7 @@ pub fn print_scores(result: &Value) {
     let header: Vec<&str> = header.iter().map(String::as_str).collect();
     output::print(&output::table(&header, rows.collect(), 1));
     if hidden > 0 {
-        output::line(&format!("{QUIET}and {hidden} more with `--json`{QUIET:#}"));
+        output::line(&format!("{QUIET}and {hidden} more scores as JSON{QUIET:#}"));
     }
 }
 

@@ -74,7 +74,16 @@ impl Plan {
         held: &Held,
         rows: &[usize],
     ) -> Result<Option<Prediction>> {
-        let Some(declared) = search.spec.ensemble.filter(|_| trials.len() > 1) else { return Ok(None) };
+        let Some(declared) = search.spec.ensemble else { return Ok(None) };
+        if trials.len() < 2 {
+            let why = if search.spec.upstream.is_empty() {
+                "no other trial that gives probabilities was finished"
+            } else {
+                "no other trial was finished with the winner's values of the stages before"
+            };
+            self.notes.push(("ensemble", format!("left out: {why}")));
+            return Ok(None);
+        }
         let judge = &search.judge;
         let candidates: Vec<usize> = trials.iter().map(|trial| trial.candidate).collect();
         let learned = learn(

@@ -508,21 +508,25 @@ fn allow_spaces(mut family: Value, spaces: &Value, definitions: &Map<String, Val
     family
 }
 
-/// The spaces that a hyperparameter can be drawn from: their bounds and choices keep its own range.
+/// The spaces that a hyperparameter can be drawn from: their bounds and choices keep its own range. Of one that is a number or a word, the number can be drawn.
 fn space_of(concrete: &Value, spaces: &Value, definitions: &Map<String, Value>) -> Value {
-    let target = concrete.pointer("/allOf/0/$ref").or(concrete.get("$ref")).and_then(Value::as_str);
-    let resolved = target.and_then(|target| definitions.get(target.rsplit('/').next()?)).unwrap_or(concrete);
-    let words: &[&str] = match resolved["type"].as_str() {
+    let forms = forms(concrete, definitions);
+    let number = forms.iter().find(|form| matches!(form["type"].as_str(), Some("integer" | "number")));
+    let words: &[&str] = match number.and_then(|form| form["type"].as_str()) {
         Some("integer") => &["choice", "int"],
-        Some("number") => &["choice", "uniform", "log_uniform", "int"],
-        _ => &["choice"],
+        Some(_) => &["choice", "uniform", "log_uniform", "int"],
+        None => &["choice"],
     };
     let variants = spaces["oneOf"].as_array().into_iter().flatten();
     let allowed = variants.filter_map(|variant| {
         let word = variant["properties"].as_object()?.keys().next()?.clone();
         words.contains(&word.as_str()).then_some(())?;
         let mut variant = variant.clone();
-        let mut item = concrete.clone();
+        if word == "choice" {
+            variant["properties"][&word] = serde_json::json!({ "type": "array", "items": concrete, "minItems": 1 });
+            return Some(variant);
+        }
+        let mut item = number?.clone();
         if word == "log_uniform" && item["exclusiveMinimum"].is_null() {
             let item = item.as_object_mut()?;
             item.remove("minimum");
@@ -531,12 +535,19 @@ fn space_of(concrete: &Value, spaces: &Value, definitions: &Map<String, Value>) 
         if word == "int" {
             item["type"] = "integer".into();
         }
-        variant["properties"][&word] = if word == "choice" {
-            serde_json::json!({ "type": "array", "items": item, "minItems": 1 })
-        } else {
-            serde_json::json!({ "type": "array", "items": item, "minItems": 2, "maxItems": 2 })
-        };
+        variant["properties"][&word] =
+            serde_json::json!({ "type": "array", "items": item, "minItems": 2, "maxItems": 2 });
         Some(variant)
     });
     serde_json::json!({ "oneOf": allowed.collect::<Vec<_>>() })
+}
+
+/// What a value may be, with references and alternatives followed.
+fn forms(schema: &Value, definitions: &Map<String, Value>) -> Vec<Value> {
+    let target = schema.pointer("/allOf/0/$ref").or(schema.get("$ref")).and_then(Value::as_str);
+    let resolved = target.and_then(|target| definitions.get(target.rsplit('/').next()?)).unwrap_or(schema);
+    match resolved["anyOf"].as_array() {
+        Some(alternatives) => alternatives.iter().flat_map(|form| forms(form, definitions)).collect(),
+        None => vec![resolved.clone()],
+    }
 }

@@ -215,6 +215,7 @@ fn kind(schema: &Value, definitions: &Value) -> String {
         Some("Method") => return "method".to_owned(),
         Some("Candidate") => return "family".to_owned(),
         Some("StageSpec") => return "stage".to_owned(),
+        Some("FoldPlan" | "Pruner" | "Ensemble") => return "one of those below".to_owned(),
         Some("Keep") => return "whole number, at least 1, or a share such as `40 %`".to_owned(),
         Some(name) => return kind(&definitions[name], definitions),
         None => {}
