@@ -210,11 +210,13 @@ impl<'s> Walker<'s> {
             .filter_map(|variant| variant["properties"].as_object()?.iter().next())
             .map(|(word, schema)| (word.as_str(), schema))
             .collect();
-        let words: Vec<&str> = variants.iter().map(|(word, _)| *word).collect();
+        let plain = form.words();
+        let words: Vec<&str> = variants.iter().map(|(word, _)| *word).chain(plain.iter().copied()).collect();
         let noun = form.noun();
         let key = place_of_map(node, place);
         let entries = match &mut node.value {
             Yaml::Map(entries) => entries,
+            Yaml::String(text) if plain.contains(&text.as_str()) => return,
             Yaml::String(text) => {
                 let diagnostic = match variants.iter().find(|(word, _)| *word == text) {
                     Some((_, settings)) => {

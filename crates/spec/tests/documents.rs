@@ -164,6 +164,20 @@ fn places_of_values() {
 }
 
 #[test]
+fn a_word_may_stand_for_its_default_settings() {
+    for with in [
+        "{ folds: leave_one_out, search: { pruner: hyperband }, ensemble: stacking, candidates: [svm: {}] }",
+        "{ folds: { hold_out: 0.2 }, search: { pruner: { hyperband: { factor: 4 } } }, ensemble: { greedy: { top: 9 } }, candidates: [svm: {}] }",
+        "{ candidates: [linear_discriminant: { shrinkage: { uniform: [0, 1] } }, svm: { gamma: { log_uniform: [0.01, 1] } }] }",
+        "{ candidates: [linear_discriminant: { shrinkage: auto }, random_forest: { max_features: { choice: [sqrt, 0.5] } }] }",
+    ] {
+        document(&format!(
+            "version: 1\nname: words\ndata: {{ path: a.csv, target: y }}\nstages:\n  - {{ id: m, uses: model-selection, with: {with} }}\n"
+        ));
+    }
+}
+
+#[test]
 fn anchors_and_empty_blocks_work() {
     let text = with_stages(
         "  - id: a
