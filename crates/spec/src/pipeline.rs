@@ -129,7 +129,9 @@ impl StageKind {
     pub fn semantic_version(&self) -> u32 {
         match self {
             // 2: groups and times are respected wherever rows are set aside, halved or cross-fitted.
-            Self::Preprocessing(_) | Self::FeatureSelection(_) | Self::ModelSelection(_) | Self::FineTuning(_) => 2,
+            Self::Preprocessing(_) | Self::FineTuning(_) => 2,
+            // 3: `l1` has another solver; searches have other samplers and turns.
+            Self::FeatureSelection(_) | Self::ModelSelection(_) => 3,
         }
     }
 
