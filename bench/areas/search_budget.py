@@ -77,7 +77,7 @@ def pipeline(data, metric, seconds, rows):
     if data == "debian_packages":
         source["columns"] = {"summary": "text"}
     search = {
-        "metric": metric, "search": {"sampler": "multivariate_tpe", "seconds": 0.85 * seconds}, "ensemble": "greedy",
+        "metric": metric, "search": {"sampler": "multivariate_tpe", "pruner": "median", "seconds": 0.85 * seconds}, "ensemble": "greedy",
         "candidates": VALUE_CANDIDATES if metric == "r2" else LABEL_CANDIDATES,
     }
     stages = [

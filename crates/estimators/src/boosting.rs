@@ -52,8 +52,13 @@ pub struct Curve {
 /// to the lowest loss are kept. Missing values are NaN. Fails where a feature is infinite, where `monotone` names a column that there is not, and where the loss does
 /// not fit the target.
 pub fn fit(spec: &GradientBoosting, rows: &Design, options: &FitOptions) -> Result<(FittedBoosting, FitInfo)> {
-    let categorical: Vec<usize> = (0..rows.names.len()).filter(|&feature| rows.levels_of(feature).is_some()).collect();
-    fit_on(spec, rows, &categorical, options)
+    check_not_infinite(rows)?;
+    fit_on(spec, rows, &categorical(rows), options)
+}
+
+/// The columns of words.
+fn categorical(rows: &Design) -> Vec<usize> {
+    (0..rows.names.len()).filter(|&feature| rows.levels_of(feature).is_some()).collect()
 }
 
 /// [`fit`] where columns hold the codes of words: whole numbers from 0, NaN for what is unknown or missing.
@@ -63,7 +68,6 @@ fn fit_on(
     categorical: &[usize],
     options: &FitOptions,
 ) -> Result<(FittedBoosting, FitInfo)> {
-    check_not_infinite(rows)?;
     let target = rows.target()?;
     check_target(spec.loss, target)?;
     let n_classes = n_classes(target);
@@ -214,8 +218,14 @@ fn boost(
         if training.update(threads)? {
             break;
         }
+        let is_last = options.progress.is_enough();
         options.progress.update("rounds", round as u64, Some(rounds as u64));
-        let Some(loss) = training.validation_loss(threads)? else { continue };
+        let Some(loss) = training.validation_loss(threads)? else {
+            if is_last {
+                break;
+            }
+            continue;
+        };
         if !loss.is_finite() {
             return Err(StageError::failed(format!(
                 "gradient_boosting diverged: the loss after round {round} is {loss}"
@@ -226,6 +236,9 @@ fn boost(
         if loss < lowest {
             (best, lowest) = (round, loss);
         } else if round - best >= patience {
+            break;
+        }
+        if is_last {
             break;
         }
     }
@@ -240,7 +253,7 @@ impl Family for GradientBoosting {
     type Learned = FittedBoosting;
 
     fn learn(&self, rows: &Design, _task: &Task, options: &FitOptions) -> Result<(FittedBoosting, FitInfo)> {
-        fit(self, rows, options)
+        fit_on(self, rows, &categorical(rows), options)
     }
 }
 

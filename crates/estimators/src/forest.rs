@@ -18,7 +18,7 @@ use retune_stage::{Design, LoadDir, Result, SaveDir, StageError, Task};
 use serde::{Deserialize, Serialize};
 
 use crate::family::{Family, Learned};
-use crate::rows::{check_not_infinite, check_width, class_weights, row_weights};
+use crate::rows::{check_width, class_weights, row_weights};
 use crate::{FitInfo, FitOptions};
 pub use columns::{BINS, Binned};
 pub use grow::{Forest, Recipe, Thresholds, Told};
@@ -157,7 +157,6 @@ struct Plan<'a> {
 
 impl Plan<'_> {
     fn learn(self, rows: &Design, options: &FitOptions) -> Result<(FittedForest, FitInfo)> {
-        check_not_infinite(rows)?;
         let told = Told::of(rows.target()?);
         let n_classes = match told {
             Told::Values(..) => None,

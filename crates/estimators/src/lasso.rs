@@ -409,7 +409,7 @@ fn learn(
             info.notes.push(format!("{word} without a penalty is least squares: `linear_regression` says so"));
         }
         let total = row_weights(rows, None)?.map_or(rows.n_rows() as f64, |weights| weights.iter().sum());
-        return Ok((LeastSquares::new(rows)?.solve(penalty.l2 * total), info));
+        return Ok((LeastSquares::of_finite(rows)?.solve(penalty.l2 * total), info));
     }
     let mut squares = PenalisedSquares::new(rows)?;
     let solved = squares.solve(penalty, tolerance, max_passes, options.progress)?;

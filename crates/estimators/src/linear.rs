@@ -34,7 +34,7 @@ impl Family for LinearRegression {
     type Learned = FittedLinear;
 
     fn learn(&self, rows: &Design, _task: &Task, _options: &FitOptions) -> Result<(FittedLinear, FitInfo)> {
-        let squares = LeastSquares::new(rows)?;
+        let squares = LeastSquares::of_finite(rows)?;
         let mut info = FitInfo::default();
         let (rank, n_features) = (squares.rank(), rows.features.ncols());
         if rank < n_features {
@@ -50,7 +50,7 @@ impl Family for Ridge {
     type Learned = FittedLinear;
 
     fn learn(&self, rows: &Design, _task: &Task, _options: &FitOptions) -> Result<(FittedLinear, FitInfo)> {
-        Ok((LeastSquares::new(rows)?.solve(self.l2), FitInfo::default()))
+        Ok((LeastSquares::of_finite(rows)?.solve(self.l2), FitInfo::default()))
     }
 }
 
@@ -95,6 +95,11 @@ impl LeastSquares {
     /// Decomposes rows, weighted by their sample weights.
     pub fn new(rows: &Design) -> Result<Self> {
         check_finite(rows)?;
+        Self::of_finite(rows)
+    }
+
+    /// The same of rows that have been looked at.
+    pub(crate) fn of_finite(rows: &Design) -> Result<Self> {
         let target = values(rows)?;
         let weights = row_weights(rows, None)?;
         let total: f64 = weights.as_ref().map_or(target.len() as f64, |weights| weights.iter().sum());

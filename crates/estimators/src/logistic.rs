@@ -59,6 +59,15 @@ pub fn fit_from(
     start: Option<&FittedLogistic>,
 ) -> Result<(FittedLogistic, FitInfo)> {
     check_finite(rows)?;
+    fit_finite(spec, rows, options, start)
+}
+
+fn fit_finite(
+    spec: &LogisticRegression,
+    rows: &Design,
+    options: &FitOptions,
+    start: Option<&FittedLogistic>,
+) -> Result<(FittedLogistic, FitInfo)> {
     let (codes, n_classes) = codes(rows)?;
     let mut counts = vec![0_usize; n_classes];
     codes.iter().for_each(|&code| counts[code as usize] += 1);
@@ -104,7 +113,7 @@ impl Family for LogisticRegression {
     type Learned = FittedLogistic;
 
     fn learn(&self, rows: &Design, _task: &Task, options: &FitOptions) -> Result<(FittedLogistic, FitInfo)> {
-        fit(self, rows, options)
+        fit_finite(self, rows, options, None)
     }
 }
 

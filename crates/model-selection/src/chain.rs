@@ -5,23 +5,16 @@
 
 use indexmap::IndexMap;
 use retune_spec::model_selection::Space;
-use retune_stage::{FitContext, FittedChain, Link, Result, Rows, Stage, StageError, Upstream};
+use retune_spec::upstream::{Place, Searchable};
+use retune_stage::{FitContext, FittedChain, Result, Rows, Stage, StageError, Upstream};
 use serde_json::{Map, Value};
 
 /// The stages before the model, cut into pieces.
 pub struct Chain<'a> {
     upstream: &'a Upstream,
-    places: Vec<Place>,
+    /// What is searched: as it is declared, and what that leads to.
+    places: Vec<(String, Place)>,
     pieces: Vec<Piece>,
-}
-
-/// A hyperparameter of a stage before.
-struct Place {
-    /// As it is declared: `prepare.pca.components`.
-    name: String,
-    stage: usize,
-    step: usize,
-    parameter: String,
 }
 
 /// Stages, or parts of them, that follow each other and depend on the same values.
@@ -37,13 +30,14 @@ type Part = (usize, Option<(usize, usize)>);
 impl<'a> Chain<'a> {
     /// Finds what is searched. Fails where a name does not lead to a hyperparameter.
     pub fn new(upstream: &'a Upstream, searched: &IndexMap<String, Space>) -> Result<Self> {
-        let places: Vec<Place> = searched.keys().map(|name| place(upstream, name)).collect::<Result<_>>()?;
+        let found = searched.keys().map(|name| Ok((name.clone(), place(upstream, name)?)));
+        let places: Vec<(String, Place)> = found.collect::<Result<_>>()?;
         let mut pieces: Vec<Piece> = Vec::new();
         for (stage, steps) in parts(upstream, &places) {
             let is_before = |place: &Place| {
                 place.stage < stage || place.stage == stage && steps.is_none_or(|(_, end)| place.step < end)
             };
-            let depends_on: Vec<usize> = (0..places.len()).filter(|&at| is_before(&places[at])).collect();
+            let depends_on: Vec<usize> = (0..places.len()).filter(|&at| is_before(&places[at].1)).collect();
             match pieces.last_mut().filter(|last| last.depends_on == depends_on) {
                 Some(last) => last.parts.push((stage, steps)),
                 None => pieces.push(Piece { parts: vec![(stage, steps)], depends_on }),
@@ -59,7 +53,7 @@ impl<'a> Chain<'a> {
 
     /// What decides the rows after a piece, of the values of a trial.
     pub fn key(&self, piece: usize, values: &Map<String, Value>) -> String {
-        let known = |&at: &usize| values.get(&self.places[at].name).cloned().unwrap_or_default();
+        let known = |&at: &usize| values.get(&self.places[at].0).cloned().unwrap_or_default();
         let values: Vec<Value> = self.pieces[piece].depends_on.iter().map(known).collect();
         Value::Array(values).to_string()
     }
@@ -77,7 +71,7 @@ impl<'a> Chain<'a> {
             let link = &self.upstream.stages[stage];
             let context = self.upstream.context(link.word, context);
             context.progress.check_cancelled()?;
-            let fit = match self.places.iter().any(|place| place.stage == stage) {
+            let fit = match self.places.iter().any(|(_, place)| place.stage == stage) {
                 true => self.with_values(stage, steps, values)?.fit(train, &context),
                 false => link.stage.fit(train, &context),
             };
@@ -109,9 +103,9 @@ impl<'a> Chain<'a> {
 
     /// Builds every stage that is searched with these values; what a value does not fit is an error.
     pub fn check(&self, values: &Map<String, Value>) -> Result<()> {
-        self.places.iter().try_for_each(|place| {
+        self.places.iter().try_for_each(|(name, place)| {
             let built = self.with_values(place.stage, None, values).map(drop);
-            built.map_err(|error| error.within(format!("`upstream: {}`", place.name)))
+            built.map_err(|error| error.within(format!("`upstream: {name}`")))
         })
     }
 
@@ -123,8 +117,8 @@ impl<'a> Chain<'a> {
     ) -> Result<Box<dyn Stage>> {
         let link = &self.upstream.stages[stage];
         let mut with = link.with.clone();
-        for place in self.places.iter().filter(|place| place.stage == stage) {
-            let Some(value) = values.get(&place.name) else { continue };
+        for (name, place) in self.places.iter().filter(|(_, place)| place.stage == stage) {
+            let Some(value) = values.get(name) else { continue };
             let step = with["steps"].get_mut(place.step).and_then(Value::as_object_mut);
             if let Some(settings) = step.and_then(|step| step.values_mut().next()).and_then(Value::as_object_mut) {
                 settings.insert(place.parameter.clone(), value.clone());
@@ -139,10 +133,11 @@ impl<'a> Chain<'a> {
 }
 
 /// The stages, cut before each step of which something is searched.
-fn parts(upstream: &Upstream, places: &[Place]) -> Vec<Part> {
+fn parts(upstream: &Upstream, places: &[(String, Place)]) -> Vec<Part> {
     let mut parts = Vec::new();
     for (stage, link) in upstream.stages.iter().enumerate() {
-        let mut cuts: Vec<usize> = places.iter().filter(|place| place.stage == stage).map(|place| place.step).collect();
+        let own = places.iter().filter(|(_, place)| place.stage == stage);
+        let mut cuts: Vec<usize> = own.map(|(_, place)| place.step).collect();
         // Other stages than preprocessing choose from all columns at once, and are fitted whole.
         if cuts.is_empty() || link.word != "preprocessing" {
             parts.push((stage, None));
@@ -158,45 +153,12 @@ fn parts(upstream: &Upstream, places: &[Place]) -> Vec<Part> {
 
 /// What a name such as `prepare.pca.components` leads to.
 fn place(upstream: &Upstream, name: &str) -> Result<Place> {
-    let wrong = |what: String| StageError::data(format!("`upstream: {name}`: {what}"));
-    let ids = || upstream.stages.iter().map(|link| format!("`{}`", link.id)).collect::<Vec<_>>().join(", ");
-    // A stage's name may have dots itself; the longest that fits is meant.
-    let named = upstream
-        .stages
-        .iter()
-        .enumerate()
-        .filter(|(_, link)| name.strip_prefix(link.id.as_str()).is_some_and(|rest| rest.starts_with('.')));
-    let (stage, link) = named.max_by_key(|(_, link)| link.id.len()).ok_or_else(|| {
-        wrong("it names no stage before this one".to_owned())
-            .help(format!("write STAGE.STEP.PARAMETER; the stages before are {}", ids()))
-    })?;
-    let rest = &name[link.id.len() + 1..];
-    let (step, parameter) = rest.split_once('.').ok_or_else(|| {
-        wrong("it names no hyperparameter".to_owned())
-            .help("write STAGE.STEP.PARAMETER, as in `prepare.pca.components`")
-    })?;
-    let step = step_of(link, step).map_err(|(what, help)| wrong(what).help(help))?;
-    Ok(Place { name: name.to_owned(), stage, step, parameter: parameter.to_owned() })
-}
-
-/// The position of a step that a word or a number names.
-fn step_of(link: &Link, step: &str) -> Result<usize, (String, String)> {
-    let steps = link.with["steps"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let words: Vec<&str> = steps.iter().map(word_of).collect();
-    if let Ok(number) = step.parse::<usize>() {
-        let is_there = (1..=words.len()).contains(&number);
-        let help = format!("`{}` has {} steps", link.id, words.len());
-        return if is_there { Ok(number - 1) } else { Err((format!("there is no step {number}"), help)) };
-    }
-    let found: Vec<usize> = (0..words.len()).filter(|&at| words[at] == step).collect();
-    match found.as_slice() {
-        [] => Err((format!("`{}` has no step `{step}`", link.id), format!("its steps are {}", words.join(", ")))),
-        [at] => Ok(*at),
-        [first, ..] => Err((
-            format!("`{}` has {} steps `{step}`", link.id, found.len()),
-            format!("name one by its number, as in `{}.{}.…`", link.id, first + 1),
-        )),
-    }
+    let searchable = upstream.stages.iter().map(|link| {
+        let steps = link.with["steps"].as_array().map(Vec::as_slice).unwrap_or_default();
+        Searchable { id: &link.id, steps: steps.iter().map(word_of).collect() }
+    });
+    Place::find(name, &searchable.collect::<Vec<_>>())
+        .map_err(|wrong| StageError::data(format!("`upstream`: {}", wrong.message)).help(wrong.help))
 }
 
 fn word_of(step: &Value) -> &str {

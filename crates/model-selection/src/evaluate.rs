@@ -73,6 +73,8 @@ const SPARE_MEMORY: u64 = 256 << 20;
 pub struct Limits<'a> {
     inner: &'a dyn Progress,
     until: Option<Instant>,
+    /// What learns round by round ends after so long a time in each fold.
+    of_fold: Option<Duration>,
     checked: std::sync::Mutex<Instant>,
     is_late: AtomicBool,
     is_short: AtomicBool,
@@ -82,7 +84,13 @@ impl<'a> Limits<'a> {
     /// Of a trial that begins now.
     pub fn new(inner: &'a dyn Progress, until: Option<Instant>) -> Self {
         let checked = std::sync::Mutex::new(Instant::now());
-        Self { inner, until, checked, is_late: AtomicBool::new(false), is_short: AtomicBool::new(false) }
+        let (is_late, is_short) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { inner, until, of_fold: None, checked, is_late, is_short }
+    }
+
+    /// The same, where what learns round by round ends after so long a time in each fold.
+    pub fn with_time_of_fold(self, of_fold: Option<Duration>) -> Self {
+        Self { of_fold, ..self }
     }
 
     /// Whether the time was over.
@@ -121,6 +129,26 @@ impl Progress for Limits<'_> {
     }
 }
 
+/// The limits of a trial in one of its folds.
+struct InFold<'a> {
+    limits: &'a Limits<'a>,
+    begun: Instant,
+}
+
+impl Progress for InFold<'_> {
+    fn update(&self, _phase: &str, _done: u64, _total: Option<u64>) {}
+
+    fn message(&self, _level: Level, _text: &str) {}
+
+    fn cancelled(&self) -> bool {
+        self.limits.cancelled()
+    }
+
+    fn is_enough(&self) -> bool {
+        self.limits.of_fold.is_some_and(|time| self.begun.elapsed() >= time)
+    }
+}
+
 impl Judge<'_> {
     /// Trains on some of the folds and scores them, side by side.
     pub fn folds(
@@ -132,11 +160,12 @@ impl Judge<'_> {
     ) -> Result<Scored> {
         let (first, folds) = (some.start, &all[some]);
         let one = |(position, fold): (usize, &Arc<PreparedFold>)| {
+            let progress = InFold { limits: terms.limits, begun: Instant::now() };
             let options = FitOptions {
                 seed: self.context.seed.derive(&format!("{}, fold {}", terms.place, first + position)),
                 threads: terms.threads,
                 device: self.context.device,
-                progress: terms.limits,
+                progress: &progress,
             };
             catch_unwind(AssertUnwindSafe(|| self.fold(estimator, fold, terms.share, &options)))
                 .unwrap_or_else(|panic| Err(StageError::failed(format!("it panicked{}", told(panic.as_ref())))))
@@ -202,19 +231,11 @@ impl Judge<'_> {
 
 /// A share of the rows, of each label alike.
 fn sample(rows: &Design, share: f64, seed: Seed) -> Result<Design> {
-    let mut labels: Vec<Vec<usize>> = match rows.target()? {
-        Target::Classes { codes, n_classes } => {
-            let mut labels = vec![Vec::new(); *n_classes];
-            codes.iter().enumerate().for_each(|(row, &code)| labels[code as usize].push(row));
-            labels
-        }
-        Target::Values(values) => vec![(0..values.len()).collect()],
-    };
     let mut rng = ChaCha8Rng::seed_from_u64(seed.0);
     let mut chosen = Vec::new();
-    for rows in &mut labels {
-        rows.shuffle(&mut rng);
-        chosen.extend_from_slice(&rows[..(share * rows.len() as f64).ceil() as usize]);
+    for mut of_label in rows.target()?.rows_by_label() {
+        of_label.shuffle(&mut rng);
+        chosen.extend_from_slice(&of_label[..(share * of_label.len() as f64).ceil() as usize]);
     }
     chosen.sort_unstable();
     Ok(rows.take(&chosen))

@@ -11,7 +11,6 @@ use retune_table::{Divisible, Fold, plan_folds};
 use serde_json::{Map, Value};
 
 use crate::chain::Chain;
-use crate::samplers::grid_of;
 
 /// One fold: what a trial learns from, and what it is scored on.
 pub struct PreparedFold {
@@ -91,16 +90,15 @@ impl<'a> FoldBank<'a> {
 
     /// Rows that are scored on for each that is learned from, on the average of the folds.
     pub fn test_share(&self) -> f64 {
-        let share = |fold: &Fold| fold.validation.len() as f64 / fold.train.len() as f64;
-        self.parts.iter().map(share).sum::<f64>() / self.parts.len() as f64
+        test_share(&self.parts)
     }
 
     /// Fails where a value of a searched hyperparameter of the stages before is none that it takes.
     pub fn check(&self, spec: &ModelSelection) -> Result<()> {
-        let first = |(name, space): (&String, &Space)| Some((name.clone(), grid_of(space).into_iter().next()?));
-        let last = |(name, space): (&String, &Space)| Some((name.clone(), grid_of(space).into_iter().next_back()?));
-        self.chain.check(&spec.upstream.iter().filter_map(first).collect())?;
-        self.chain.check(&spec.upstream.iter().filter_map(last).collect())
+        [Space::first, Space::last].into_iter().try_for_each(|end| {
+            let value = |(name, space): (&String, &Space)| Some((name.clone(), end(space)?));
+            self.chain.check(&spec.upstream.iter().filter_map(value).collect())
+        })
     }
 
     /// The folds for each of some trials' values. What was prepared before is not prepared again; what fails for a trial's values fails for it alone.
@@ -110,7 +108,12 @@ impl<'a> FoldBank<'a> {
         let mut failed: HashMap<usize, StageError> = HashMap::new();
         for piece in 0..n_pieces {
             for values in trials {
-                self.pieces[piece].touch(&self.chain.key(piece, values));
+                let key = self.chain.key(piece, values);
+                self.pieces[piece].touch(&key);
+                // What is needed now must not make room for what is new.
+                if piece + 1 == n_pieces {
+                    self.prepared.touch(&key);
+                }
             }
             let todo = self.missing(piece, trials, &failed);
             let fitted: Vec<Result<Between>> = todo.iter().map(|&trial| self.fit_piece(piece, trials[trial])).collect();
@@ -184,7 +187,8 @@ impl<'a> FoldBank<'a> {
         let folds = match (known, last) {
             (Some(folds), _) => folds,
             (None, Some(last)) => {
-                let rows = self.pieces[last].get(&key).map(Vec::as_slice).unwrap_or_default();
+                let rows = self.pieces[last].get(&key);
+                let rows = rows.ok_or_else(|| StageError::failed("the rows of a fold are gone"))?;
                 let design = |rows: &Arc<(Rows, Rows)>| {
                     let (train, mut validation) = (rows.0.design()?, rows.1.design()?);
                     validation.recode(&train.levels);
@@ -209,6 +213,12 @@ impl<'a> FoldBank<'a> {
         self.prepared.put(key, folds.clone(), at_most);
         Ok(folds)
     }
+}
+
+/// Rows that are scored on for each that is learned from, on the average of folds.
+pub fn test_share(folds: &[Fold]) -> f64 {
+    let share = |fold: &Fold| fold.validation.len() as f64 / fold.train.len() as f64;
+    folds.iter().map(share).sum::<f64>() / folds.len() as f64
 }
 
 /// The folds that a plan makes of rows.

@@ -1,8 +1,8 @@
 //! Search over candidates with leak-proof folds.
 //!
 //! A model selection gets the raw training rows and the stages before it. Each fold fits that chain on its own training rows; all trials share the folds.
-//! What is proposed depends on what came of the trials before, never on how many threads there are. Every finished trial goes to a ledger in the job's work
-//! folder: after a crash, or in a longer search, they are read back, and the search goes on with the same bits.
+//! What is proposed depends on what came of the trials before, never on how many threads there are. Every finished trial goes to a ledger that stays in
+//! the store: after a crash, or in a longer search, they are read back, and the search goes on with the same bits.
 
 mod assemble;
 pub mod calibration;
@@ -17,6 +17,7 @@ pub mod samplers;
 mod search;
 pub mod threshold;
 mod trial;
+mod turns;
 
 use retune_metrics::corrected_interval;
 use retune_spec::Metric;
@@ -31,7 +32,7 @@ use serde_json::{Map, Value, json};
 use crate::assemble::Plan;
 use crate::chain::Chain;
 use crate::evaluate::Judge;
-use crate::folds::{FoldBank, divide};
+use crate::folds::{FoldBank, divide, test_share};
 use crate::search::{Found, Search, Winner};
 use crate::trial::{Trial, mean};
 
@@ -57,13 +58,11 @@ impl Stage for ModelSelectionStage {
         let mut mistakes: Vec<StageError> = cannot.collect();
         let misfits = [self.0.metric, self.0.threshold].into_iter().flatten().filter_map(|metric| metric.misfit(task));
         mistakes.extend(misfits.map(|(message, help)| StageError::data(message).help(help)));
-        for (name, _) in [("calibrate", self.0.calibrate.is_some()), ("threshold", self.0.threshold.is_some())]
-            .into_iter()
-            .filter(|(_, is_there)| *is_there && kind == TaskKind::Regression)
-        {
-            mistakes.push(
-                StageError::data(format!("`{name}` is for labels, and the target holds values")).help("leave it out"),
-            );
+        if kind == TaskKind::Regression {
+            let for_labels = [("calibrate", self.0.calibrate.is_some()), ("threshold", self.0.threshold.is_some())];
+            let told = |name| StageError::data(format!("`{name}` is for labels, and the target holds values"));
+            let declared = for_labels.into_iter().filter(|(_, is_declared)| *is_declared);
+            mistakes.extend(declared.map(|(name, _)| told(name).help("leave it out")));
         }
         if mistakes.is_empty() { Ok(()) } else { Err(mistakes) }
     }
@@ -146,9 +145,7 @@ impl ModelSelectionStage {
             };
             scores.push(score().map_err(|error| error.within(&place))?);
         }
-        let shares = parts.iter().map(|part| part.validation.len() as f64 / part.train.len() as f64);
-        let test_share = shares.sum::<f64>() / parts.len() as f64;
-        Ok(Some(Nested { interval: corrected_interval(&scores, test_share), scores }))
+        Ok(Some(Nested { interval: corrected_interval(&scores, test_share(&parts)), scores }))
     }
 }
 
@@ -233,6 +230,5 @@ fn word(kind: TaskKind) -> &'static str {
 
 /// Some value of every space, to read a candidate as its family before anything was proposed.
 fn first_values(candidate: &Candidate) -> Map<String, Value> {
-    let spaces = candidate.spaces().into_iter();
-    spaces.filter_map(|(name, space)| Some((name, samplers::grid_of(&space).into_iter().next()?))).collect()
+    candidate.spaces().into_iter().filter_map(|(name, space)| Some((name, space.first()?))).collect()
 }

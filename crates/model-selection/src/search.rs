@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use retune_metrics::Prediction;
 use retune_spec::Estimator;
 use retune_spec::estimators::GradientBoosting;
-use retune_spec::model_selection::{Choose, ModelSelection, Sampler};
+use retune_spec::model_selection::{self as spec, Choose, ModelSelection, Sampler};
 use retune_stage::{ErrorClass, Level, Quiet, Result, StageError};
 use retune_store::{Flush, Journal};
 use serde_json::{Map, Value};
@@ -19,9 +19,7 @@ use crate::out_of_fold::joined;
 use crate::pruner::{gives_up, steps};
 use crate::samplers::{Proposal, Proposer};
 use crate::trial::{Cost, Outcome, Trial, mean};
-
-/// Trials of each candidate before those that do well get more than their turn.
-const TURNS: usize = 5;
+use crate::turns::Turns;
 
 /// A search with all that it needs.
 pub struct Search<'a> {
@@ -174,14 +172,11 @@ impl Search<'_> {
             None => None,
         };
         let mut proposers = self.proposers();
-        let mut turns = Turns::new(proposers.len(), search.sampler);
+        let mut turns = Turns::new(proposers.len(), search);
         let mut found = Found { trials: Vec::new(), end: None, is_reproducible: true, predictions: Vec::new() };
         let begun = Instant::now();
         let mut spent_before = 0.0;
-        let total = search
-            .trials
-            .map(|trials| trials as u64)
-            .or((search.trials() < 1_000_000).then_some(search.trials() as u64));
+        let total = (search.trials() < spec::Search::UNLIMITED).then_some(search.trials() as u64);
         while found.trials.len() < search.trials() {
             progress.check_cancelled()?;
             progress.update("trials", found.trials.len() as u64, total);
@@ -249,8 +244,8 @@ impl Search<'_> {
         if let Some(goal) = search.goal.filter(|_| self.reached(trials)) {
             return Some(format!("the goal of {} {goal} was reached", self.judge.metric.word()));
         }
-        // Some trial is needed, however little time there is.
-        let limit = search.seconds.filter(|limit| seconds >= *limit && trials.iter().any(Trial::is_finished))?;
+        // Some trial is needed, however little time there is; where all fail, more of them would hardly help.
+        let limit = search.seconds.filter(|limit| seconds >= *limit && !trials.is_empty())?;
         Some(format!("{limit} seconds were over"))
     }
 
@@ -302,9 +297,13 @@ impl Search<'_> {
         threads: usize,
     ) -> Result<Ran> {
         let begun = Instant::now();
-        let own = self.spec.search.trial_seconds.map(|seconds| begun + seconds_of(seconds));
+        let at_most = self.trial_seconds(until.is_some());
+        let own = at_most.map(|seconds| begun + seconds_of(seconds));
         let quiet = Quiet(self.judge.context.progress);
-        let limits = Limits::new(&quiet, [until, own].into_iter().flatten().min());
+        // What is learned round by round has to fit into the time of a trial with all its folds.
+        let shares = folds.len().div_ceil(self.judge.context.threads.max(1)) as f64;
+        let of_fold = at_most.filter(|_| self.spec.search.seconds.is_some()).map(|time| seconds_of(0.7 * time / shares));
+        let limits = Limits::new(&quiet, [until, own].into_iter().flatten().min()).with_time_of_fold(of_fold);
         let scored = self
             .estimator(&trial)
             .and_then(|estimator| self.go_through(&mut trial, &estimator, folds, before, threads, &limits));
@@ -314,11 +313,7 @@ impl Search<'_> {
             Ok(predictions) => Ok(ran(trial, predictions)),
             Err(_) if limits.is_short() => Ok(ran(failed(trial, "it ran out of memory"), Vec::new())),
             Err(_) if limits.is_late() => {
-                let seconds = self
-                    .spec
-                    .search
-                    .trial_seconds
-                    .filter(|_| until.is_none_or(|until| own.is_some_and(|own| own < until)));
+                let seconds = at_most.filter(|_| until.is_none_or(|until| own.is_some_and(|own| own < until)));
                 let is_late = seconds.is_none();
                 let reason =
                     seconds.map_or_else(String::new, |seconds| format!("it took longer than {seconds} seconds"));
@@ -327,6 +322,13 @@ impl Search<'_> {
             Err(error) if error.class == ErrorClass::Cancelled => Err(error),
             Err(error) => Ok(ran(failed(trial, &error.message), Vec::new())),
         }
+    }
+
+    /// The seconds that a trial may take. Where candidates share the seconds of a search, none may take a third of them with one trial, once something is found.
+    fn trial_seconds(&self, is_limited: bool) -> Option<f64> {
+        let search = &self.spec.search;
+        let is_shared = is_limited && self.spec.candidates.len() > 1;
+        search.trial_seconds.or(search.seconds.filter(|_| is_shared).map(|seconds| seconds / 3.0))
     }
 
     /// Takes a trial through its steps; gives the predictions of a finished one.
@@ -443,64 +445,6 @@ fn seconds_of(seconds: f64) -> Duration {
 
 fn failed(trial: Trial, reason: &str) -> Trial {
     Trial { outcome: Outcome::Failed { reason: reason.to_owned() }, levels: Vec::new(), ..trial }
-}
-
-/// Whose turn it is to propose.
-struct Turns {
-    open: Vec<usize>,
-    turn: usize,
-    /// Trials that each candidate has proposed.
-    proposed: Vec<usize>,
-    learns: bool,
-}
-
-impl Turns {
-    fn new(n_candidates: usize, sampler: Sampler) -> Self {
-        let learns = matches!(sampler, Sampler::Tpe | Sampler::MultivariateTpe | Sampler::CmaEs);
-        Self { open: (0..n_candidates).collect(), turn: 0, proposed: vec![0; n_candidates], learns }
-    }
-
-    /// The next proposal; `None` where every candidate has tried every combination.
-    fn propose(
-        &mut self,
-        proposers: &mut [Proposer],
-        trials: &[Trial],
-        orient: impl Fn(f64) -> f64,
-    ) -> Option<(usize, Proposal)> {
-        while !self.open.is_empty() {
-            let candidate = self.next(trials, &orient);
-            if let Some(proposal) = proposers[candidate].propose() {
-                self.turn += 1;
-                self.proposed[candidate] += 1;
-                return Some((candidate, proposal));
-            }
-            self.open.retain(|other| *other != candidate);
-        }
-        None
-    }
-
-    /// Candidates take turns. Of those that learn, once each has had some, every second turn is that of the candidate which has most of the best trials, for how
-    /// many it has had.
-    fn next(&self, trials: &[Trial], orient: impl Fn(f64) -> f64) -> usize {
-        let in_turn = self.open[self.turn % self.open.len()];
-        let is_early = self.open.iter().any(|&candidate| self.proposed[candidate] < TURNS);
-        if !self.learns || is_early || self.turn.is_multiple_of(2) {
-            return if is_early { self.least_proposed() } else { self.open[(self.turn / 2) % self.open.len()] };
-        }
-        let mut finished: Vec<&Trial> = trials.iter().filter(|trial| trial.is_finished()).collect();
-        finished.sort_by(|a, b| orient(b.mean()).total_cmp(&orient(a.mean())).then(a.number.cmp(&b.number)));
-        finished.truncate((finished.len() / 10).max(3));
-        let share = |&candidate: &usize| {
-            let good = finished.iter().filter(|trial| trial.candidate == candidate).count() as f64;
-            (good + 0.1) / (self.proposed[candidate] as f64 + 1.0)
-        };
-        self.open.iter().copied().max_by(|a, b| share(a).total_cmp(&share(b)).then(b.cmp(a))).unwrap_or(in_turn)
-    }
-
-    /// The first of those that have proposed least.
-    fn least_proposed(&self) -> usize {
-        self.open.iter().copied().min_by_key(|&candidate| (self.proposed[candidate], candidate)).unwrap_or(0)
-    }
 }
 
 /// On all rows no row is set aside, and the rounds are those that the folds stopped at: their median.

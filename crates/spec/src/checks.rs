@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 
 use crate::data::{Data, TaskKind};
 use crate::date_format::DateFormat;
-use crate::diagnostic::{Diagnostic, did_you_mean, one_of};
+use crate::diagnostic::{Diagnostic, one_of};
 use crate::estimators::Estimator;
 use crate::expression::Expression;
 use crate::feature_selection::{Choice, Method};
@@ -16,6 +16,7 @@ use crate::fine_tuning::Goal;
 use crate::metric::Metric;
 use crate::model_selection::{Candidate, Space};
 use crate::preprocessing::{ClassWeights, ImputeStrategy, LabelWeights, Step};
+use crate::upstream::{NoPlace, Place, Searchable};
 use crate::validate::{display_span, with_origin};
 use crate::yaml::{Entry, Node, Yaml};
 
@@ -45,55 +46,20 @@ fn check_upstream(entry: &Entry, before: &[Node], diagnostics: &mut Vec<Diagnost
     let mut wrong = |message: String, help: String| {
         diagnostics.push(Diagnostic::error(message).at(entry.key_span.clone()).with_help(help));
     };
-    let ids: Vec<&str> = before.iter().filter_map(|stage| stage.get("id")?.as_str()).collect();
-    // A stage's name may have dots itself; the longest that fits is meant. Names that a matrix makes are known later.
-    let fitting = before.iter().filter_map(|stage| {
-        let id = stage.get("id")?.as_str()?;
-        Some((id, stage, entry.key.strip_prefix(id)?.strip_prefix('.')?))
+    let searchable = before.iter().map(|stage| Searchable {
+        id: stage.get("id").and_then(Node::as_str).unwrap_or_default(),
+        steps: steps(stage).iter().map(word_of).collect(),
     });
-    let Some((id, stage, rest)) = fitting.max_by_key(|(id, ..)| id.len()) else {
-        let first = entry.key.split('.').next().unwrap_or_default();
-        let help = match did_you_mean(first, ids.iter().copied()) {
-            Some(meant) => format!("did you mean `{meant}`?"),
-            None => "write STAGE.STEP.PARAMETER of a stage before this one".to_owned(),
-        };
-        return wrong(format!("`{}` names no stage before this one", entry.key), help);
+    let place = match Place::find(&entry.key, &searchable.collect::<Vec<_>>()) {
+        Ok(place) => place,
+        Err(NoPlace { message, help }) => return wrong(message, help),
     };
-    let steps = stage.get("with").and_then(|with| with.get("steps")).map(Node::items).unwrap_or_default();
-    let words: Vec<&str> = steps
-        .iter()
-        .map(|step| step.entries().first().map_or(step.as_str().unwrap_or_default(), |step| &step.key))
-        .collect();
-    let Some((step, parameter)) = rest.split_once('.') else {
-        return wrong(
-            format!("`{}` names no hyperparameter", entry.key),
-            format!("write {id}.STEP.PARAMETER, as in `prepare.pca.components`"),
-        );
-    };
-    let found: Vec<usize> = match step.parse::<usize>() {
-        Ok(number) => (0..words.len()).filter(|at| at + 1 == number).collect(),
-        Err(_) => (0..words.len()).filter(|&at| words[at] == step).collect(),
-    };
-    let place = match found.as_slice() {
-        [place] => *place,
-        [] => {
-            let help = match did_you_mean(step, words.iter().copied()) {
-                Some(meant) => format!("did you mean `{meant}`?"),
-                None => format!("its steps are {}", words.join(", ")),
-            };
-            return wrong(format!("stage `{id}` has no step `{step}`"), help);
-        }
-        [first, ..] => {
-            let help = format!("name one by its number, as in `{id}.{}.{parameter}`", first + 1);
-            return wrong(format!("stage `{id}` has {} steps `{step}`", found.len()), help);
-        }
-    };
+    let (stage, step) = (&before[place.stage], &steps(&before[place.stage])[place.step]);
     let Some(value) = Space::of(&entry.node.to_json()).and_then(|space| space.first()) else { return };
-    let mut declared = steps[place].to_json();
-    if let Some(settings) =
-        declared.as_object_mut().and_then(|step| step.values_mut().next()).and_then(|settings| settings.as_object_mut())
-    {
-        settings.insert(parameter.to_owned(), value);
+    let mut declared = step.to_json();
+    let settings = declared.as_object_mut().and_then(|step| step.values_mut().next());
+    if let Some(settings) = settings.and_then(|settings| settings.as_object_mut()) {
+        settings.insert(place.parameter.clone(), value);
     }
     let mistake = match stage.get("uses").and_then(Node::as_str) {
         Some("preprocessing") => serde_json::from_value::<Step>(declared).err().map(|error| error.to_string()),
@@ -101,11 +67,22 @@ fn check_upstream(entry: &Entry, before: &[Node], diagnostics: &mut Vec<Diagnost
         _ => Some("only steps of preprocessing and feature selection can be searched".to_owned()),
     };
     if let Some(mistake) = mistake {
+        let word = word_of(step);
         wrong(
-            format!("`{}` of step `{}`: {mistake}", parameter, words[place]),
-            format!("see `retune stage describe {}`", words[place]),
+            format!("`{}` of step `{word}`: {mistake}", place.parameter),
+            format!("see `retune stage describe {word}`"),
         );
     }
+}
+
+/// The steps of a stage.
+fn steps(stage: &Node) -> &[Node] {
+    stage.get("with").and_then(|with| with.get("steps")).map(Node::items).unwrap_or_default()
+}
+
+/// The word of a step: itself, or its only key.
+fn word_of(step: &Node) -> &str {
+    step.entries().first().map_or(step.as_str().unwrap_or_default(), |entry| &entry.key)
 }
 
 /// Everything that is wrong in one stage's `with`.

@@ -29,6 +29,7 @@ pub mod preprocessing;
 mod publish;
 mod reference;
 pub mod schema;
+pub mod upstream;
 mod validate;
 pub mod yaml;
 

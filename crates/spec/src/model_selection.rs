@@ -142,14 +142,15 @@ pub struct Search {
     #[schemars(range(min = 1, max = 1_000_000))]
     pub trials: Option<usize>,
     /// Begins no trial after so many seconds, and gives up those that are under way. How far a search gets then depends on the machine: the result is marked as
-    /// not reproducible.
+    /// not reproducible. Candidates share the time, not the trials: the first one declared begins, so declare what takes little first; no trial after the first
+    /// may take more than a third of it, and boosted trees end with the rounds that fit into that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("exclusiveMinimum" = 0.0))]
     pub seconds: Option<f64>,
     /// Ends the search when a trial's mean score is as good as this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub goal: Option<f64>,
-    /// A trial that takes longer than so many seconds has failed.
+    /// A trial that takes longer than so many seconds has failed; by default a third of `seconds` where several candidates share them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("exclusiveMinimum" = 0.0))]
     pub trial_seconds: Option<f64>,
@@ -189,10 +190,13 @@ impl Search {
     /// The number of trials that a search without a limit makes.
     pub const TRIALS: usize = 20;
 
+    /// More trials than any search makes.
+    pub const UNLIMITED: usize = usize::MAX;
+
     /// At most so many trials.
     pub fn trials(&self) -> usize {
         let unlimited = self.seconds.is_some() || self.goal.is_some();
-        self.trials.unwrap_or(if unlimited { 1_000_000 } else { Self::TRIALS })
+        self.trials.unwrap_or(if unlimited { Self::UNLIMITED } else { Self::TRIALS })
     }
 }
 
@@ -421,6 +425,15 @@ impl Space {
             Self::Choice(values) => values.first().cloned(),
             Self::Int([low, _]) => Some((*low).into()),
             Self::Uniform([low, _]) | Self::LogUniform([low, _]) => Some((*low).into()),
+        }
+    }
+
+    /// Another value of it: the last, or the highest.
+    pub fn last(&self) -> Option<Value> {
+        match self {
+            Self::Choice(values) => values.last().cloned(),
+            Self::Int([_, high]) => Some((*high).into()),
+            Self::Uniform([_, high]) | Self::LogUniform([_, high]) => Some((*high).into()),
         }
     }
 

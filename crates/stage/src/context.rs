@@ -17,6 +17,11 @@ pub trait Progress: Send + Sync {
     /// Whether somebody asked to stop: the stage should return [`StageError::cancelled`] soon.
     fn cancelled(&self) -> bool;
 
+    /// Whether what was learned so far has to do: what learns round by round ends with the rounds that it has.
+    fn is_enough(&self) -> bool {
+        false
+    }
+
     /// Fails if somebody asked to stop.
     fn check_cancelled(&self) -> Result<(), StageError> {
         if self.cancelled() { Err(StageError::cancelled()) } else { Ok(()) }
@@ -42,6 +47,9 @@ impl Progress for Quiet<'_> {
     fn message(&self, _level: Level, _text: &str) {}
     fn cancelled(&self) -> bool {
         self.0.cancelled()
+    }
+    fn is_enough(&self) -> bool {
+        self.0.is_enough()
     }
 }
 

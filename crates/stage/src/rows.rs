@@ -193,7 +193,7 @@ impl Rows {
                     features,
                     names: table.schema().features().map(|field| field.name.clone()).collect(),
                     levels: if levels.iter().any(Option::is_some) { levels } else { Vec::new() },
-                    row_numbers: (0..table.n_rows()).map(|row| table.row_number(row) as u32).collect(),
+                    row_numbers: table.row_numbers(),
                     target: if has_target { Some(table.target()?) } else { None },
                     weights: table.weights()?,
                     ties: Ties::of(table)?,

@@ -8,7 +8,7 @@ use retune_spec::model_selection::{FoldPlan, Folds};
 use retune_spec::schema::{Role, Task};
 
 use crate::error::counted;
-use crate::split::{Times, folds_of, group_codes};
+use crate::split::{Times, folds, folds_of, group_codes};
 use crate::{Fold, Table, TableError, Target, Ties};
 
 /// Rows that can be divided into folds.
@@ -128,7 +128,7 @@ impl Divisible<'_> {
             return Ok(folds_of(self.target, self.labels, Some(groups), pieces, seed)?.swap_remove(0));
         }
         let mut validation = Vec::with_capacity(n_judges);
-        for mut rows in rows_of_labels(self.target) {
+        for mut rows in self.target.rows_by_label() {
             rows.shuffle(&mut rng);
             let taken = (share * rows.len() as f64).round() as usize;
             validation.extend_from_slice(&rows[..taken]);
@@ -183,20 +183,11 @@ impl Divisible<'_> {
     }
 }
 
-/// The rows of each label; all of them for values.
-fn rows_of_labels(target: &Target) -> Vec<Vec<usize>> {
-    match target {
-        Target::Classes { codes, n_classes } => {
-            let mut labels = vec![Vec::new(); *n_classes];
-            codes.iter().enumerate().for_each(|(row, &code)| labels[code as usize].push(row));
-            labels
-        }
-        Target::Values(values) => vec![(0..values.len()).collect()],
-    }
-}
-
 /// The rows of a table, divided as a plan asks.
 pub fn plan_folds(table: &Table, plan: &Folds, seed: u64) -> Result<Vec<Fold>, TableError> {
+    if let Folds::Count(n_folds) = plan {
+        return folds(table, *n_folds, seed);
+    }
     let labels = match &table.schema().task {
         Some(Task::Classification { labels }) => labels.as_slice(),
         _ => &[],

@@ -10,7 +10,7 @@ use retune_spec::Split;
 use retune_spec::schema::{Role, Task};
 
 use crate::error::{counted, listed};
-use crate::table::row_number;
+use crate::table::{row_number, rows_by_code};
 use crate::{Table, TableError, Target};
 
 /// Row indices of each part, in the order of the source.
@@ -345,17 +345,9 @@ impl Ties {
 }
 
 fn tenth_of_each_label(target: &Target, seed: u64) -> Fold {
-    let labels: Vec<Vec<usize>> = match target {
-        Target::Classes { codes, n_classes } => {
-            let mut labels = vec![Vec::new(); *n_classes];
-            codes.iter().enumerate().for_each(|(row, &code)| labels[code as usize].push(row));
-            labels
-        }
-        Target::Values(values) => vec![(0..values.len()).collect()],
-    };
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let (mut train, mut validation) = (Vec::new(), Vec::new());
-    for mut rows in labels {
+    for mut rows in target.rows_by_label() {
         rows.shuffle(&mut rng);
         let n_judges = (rows.len() + 5) / 10;
         validation.extend_from_slice(&rows[..n_judges]);
@@ -435,8 +427,7 @@ fn by_label(table: &Table, sizes: Sizes, rng: &mut ChaCha8Rng) -> Result<Vec<Par
         return Err(TableError::new("a split can be stratified by labels only, and the target is a number")
             .help("leave out `stratify`"));
     };
-    let mut rows = vec![Vec::new(); n_classes];
-    codes.iter().enumerate().for_each(|(row, &code)| rows[code as usize].push(row));
+    let mut rows = rows_by_code(&codes, n_classes);
     rows.iter_mut().for_each(|rows| rows.shuffle(rng));
     let counts: Vec<usize> = rows.iter().map(Vec::len).collect();
     // A label keeps at least one training row.
@@ -556,11 +547,9 @@ fn refuse_rare(codes: &[u32], n_classes: usize, labels: &[String], n_folds: usiz
 
 /// Deals each class's rows out in turn, going on where the class before it ended, so that folds differ by one row at most.
 fn deal(codes: &[u32], n_classes: usize, n_folds: usize, rng: &mut ChaCha8Rng) -> Vec<usize> {
-    let mut rows = vec![Vec::new(); n_classes];
-    codes.iter().enumerate().for_each(|(row, &code)| rows[code as usize].push(row));
     let mut fold_of = vec![0; codes.len()];
     let mut next = 0;
-    for mut rows in rows {
+    for mut rows in rows_by_code(codes, n_classes) {
         rows.shuffle(rng);
         for row in rows {
             fold_of[row] = next % n_folds;

@@ -47,6 +47,14 @@ impl Target {
         self.len() == 0
     }
 
+    /// The rows of each label in their order; of values, all rows as one.
+    pub fn rows_by_label(&self) -> Vec<Vec<usize>> {
+        match self {
+            Self::Classes { codes, n_classes } => rows_by_code(codes, *n_classes),
+            Self::Values(values) => vec![(0..values.len()).collect()],
+        }
+    }
+
     /// The rows at `indices`, in that order.
     #[must_use]
     pub fn take(&self, indices: &[usize]) -> Self {
@@ -57,6 +65,13 @@ impl Target {
             Self::Values(values) => Self::Values(indices.iter().map(|&row| values[row]).collect()),
         }
     }
+}
+
+/// The rows of each code, in their order.
+pub(crate) fn rows_by_code(codes: &[u32], n_codes: usize) -> Vec<Vec<usize>> {
+    let mut rows = vec![Vec::new(); n_codes];
+    codes.iter().enumerate().for_each(|(row, &code)| rows[code as usize].push(row));
+    rows
 }
 
 /// The levels of a categorical column: its different values, sorted.
@@ -249,6 +264,16 @@ impl Table {
             levels.iter().enumerate().map(|(place, level)| (*level, place as f64)).collect();
         let codes = text.iter().map(|value| value.and_then(|value| places.get(value).copied()).unwrap_or(f64::NAN));
         Ok((codes.collect(), levels.into_iter().map(str::to_owned).collect::<Vec<_>>().into()))
+    }
+
+    /// The numbers of all rows in their source.
+    pub fn row_numbers(&self) -> Vec<u32> {
+        let numbers = self.frame.column(Columns::ROW).ok().and_then(|column| column.u32().ok());
+        let place = |(row, number): (usize, Option<u32>)| number.unwrap_or(row as u32 + 1);
+        match numbers {
+            Some(numbers) => numbers.iter().enumerate().map(place).collect(),
+            None => (1..=self.n_rows() as u32).collect(),
+        }
     }
 
     /// The number of a row in its source, for messages; counted from 1.

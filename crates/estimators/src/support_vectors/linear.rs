@@ -20,7 +20,7 @@ use super::Predicts;
 use crate::family::{Family, Learned};
 use crate::labels::stored;
 use crate::products::{add_products, mirror, rows_at_once};
-use crate::rows::{check_finite, check_width, class_weights, row_weights};
+use crate::rows::{check_width, class_weights, row_weights};
 use crate::{FitInfo, FitOptions};
 
 /// Newton's method is used for at most so many columns.
@@ -104,7 +104,6 @@ impl Family for LinearSvm {
 
     /// The weight of a label counts where it is told from the rest, not where it is among the rest, as in liblinear.
     fn learn(&self, rows: &Design, _task: &Task, options: &FitOptions) -> Result<(FittedLinearSvm, FitInfo)> {
-        check_finite(rows)?;
         let row_weights = row_weights(rows, None)?.unwrap_or_else(|| vec![1.0; rows.n_rows()]);
         let predicts = Predicts::of(rows, &row_weights)?;
         let of_labels = class_weights(self.class_weight, rows)?;

@@ -12,7 +12,7 @@ use super::kernel::{KernelFunction, Rows};
 use super::smo::{Limits, Solution, Variable, solve};
 use crate::family::{Family, Learned};
 use crate::labels::stored;
-use crate::rows::{check_finite, check_width, class_weights, row_weights};
+use crate::rows::{check_width, class_weights, row_weights};
 use crate::{FitInfo, FitOptions};
 
 /// What caches of kernels hold, together where several machines are trained beside each other.
@@ -54,7 +54,6 @@ impl Family for Svm {
     type Learned = FittedSvm;
 
     fn learn(&self, rows: &Design, _task: &Task, options: &FitOptions) -> Result<(FittedSvm, FitInfo)> {
-        check_finite(rows)?;
         let of_labels = class_weights(self.class_weight, rows)?;
         let weights = row_weights(rows, of_labels.as_deref())?.unwrap_or_else(|| vec![1.0; rows.n_rows()]);
         let predicts = Predicts::of(rows, &weights)?;

@@ -62,17 +62,9 @@ fn whole_groups(question: &Question, groups: &[u32], share: f64) -> Result<Fold>
 }
 
 fn of_each_label(target: &Target, share: f64, seed: u64) -> Fold {
-    let mut rows_of = match target {
-        Target::Classes { codes, n_classes } => {
-            let mut rows_of = vec![Vec::new(); *n_classes];
-            codes.iter().enumerate().for_each(|(row, &code)| rows_of[code as usize].push(row));
-            rows_of
-        }
-        Target::Values(values) => vec![(0..values.len()).collect()],
-    };
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let (mut train, mut validation) = (Vec::new(), Vec::new());
-    for rows in &mut rows_of {
+    for mut rows in target.rows_by_label() {
         rows.shuffle(&mut rng);
         // A label keeps a row to learn from.
         let n = ((rows.len() as f64 * share).round() as usize).min(rows.len().saturating_sub(1));
