@@ -5,12 +5,10 @@
 """
 
 import json
-import os
 import sys
 import time
 
-# As many as the process may use, which `taskset` decides.
-CORES = len(os.sched_getaffinity(0))
+CORES = 2
 
 
 def write(name, data, folder, n_folds):

@@ -25,7 +25,9 @@ pub use crate::family::{Family, Learned};
 use ndarray::ArrayView2;
 use retune_metrics::{Prediction, Truth};
 use retune_spec::Estimator;
-use retune_stage::{Design, Device, FitContext, LoadDir, Progress, Result, SaveDir, Seed, StageError, Target, Task};
+use retune_stage::{
+    Design, Device, FitContext, Kind, LoadDir, Progress, Result, SaveDir, Seed, StageError, Target, Task, encoder_hint,
+};
 
 pub use baseline::FittedBaseline;
 pub use boosting::FittedBoosting;
@@ -101,6 +103,14 @@ macro_rules! families {
                 }
             }
 
+            /// The same of rows that may hold images.
+            pub fn predict_rows(&self, rows: &Design) -> Result<Prediction> {
+                match (self, &rows.images) {
+                    (Self::Network(network), Some(images)) => network.predict_images(images, &rows.row_numbers),
+                    _ => self.predict(rows.features.view()),
+                }
+            }
+
             /// What was learned, in words.
             pub fn describe(&self) -> String {
                 match self {
@@ -160,7 +170,7 @@ families! {
     /// Boosted trees.
     Boosting(FittedBoosting) from GradientBoosting;
     /// A network in libtorch.
-    Network(FittedNetwork) from Mlp, TabularResnet, TabTransformer;
+    Network(FittedNetwork) from Mlp, TabularResnet, TabTransformer, ImageNetwork;
 }
 
 /// Trains the family that `estimator` names. Fails where a feature is not finite, where the family cannot do the task and where training diverges.
@@ -174,8 +184,23 @@ fn refuse_unfit(estimator: &Estimator, train: &Design, task: &Task) -> Result<()
     if train.n_rows() == 0 {
         return Err(StageError::data(format!("{word} was given no training row")));
     }
-    if train.features.ncols() == 0 {
-        return Err(StageError::data(format!("{word} was given no feature column")));
+    match (&train.images, estimator.takes_images()) {
+        (Some(images), false) => {
+            let message = format!("column `{}` is image, where numbers are needed", images.name());
+            return Err(StageError::data(message).help(encoder_hint(Kind::Image)));
+        }
+        (None, true) => {
+            return Err(StageError::data(format!("{word} sees images, and the rows have no column of them"))
+                .help("say which column holds images, `columns: { NAME: image }` under `data`"));
+        }
+        (None, false) if train.features.ncols() == 0 => {
+            return Err(StageError::data(format!("{word} was given no feature column")));
+        }
+        (Some(_), true) if train.features.ncols() > 0 => {
+            return Err(StageError::data(format!("{word} sees images alone, and column `{}` is none", train.names[0]))
+                .help("list other columns under `data.ignore` or `data.id`"));
+        }
+        _ => {}
     }
     let (holds, predicts) = match task {
         Task::Classification { .. } => ("labels", "values"),

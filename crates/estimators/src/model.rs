@@ -226,7 +226,7 @@ impl Model {
         } else {
             crate::rows::check_finite(&bound)?;
         }
-        let said = |member: &Member| member.fitted.predict(bound.features.view());
+        let said = |member: &Member| member.fitted.predict_rows(&bound);
         let combined = match (&self.combination, self.members.as_slice()) {
             (Combination::Single, [only]) => said(only)?,
             (several, members) => several.apply(&members.iter().map(said).collect::<Result<Vec<_>>>()?)?,
@@ -243,17 +243,16 @@ impl Model {
 
     /// The rows with the model's features in the order of its training.
     pub fn bind<'a>(&self, rows: &'a Design) -> Result<Cow<'a, Design>> {
-        let same = rows.names.len() == self.input.fields.len()
-            && self.input.fields.iter().zip(&rows.names).all(|(field, name)| field.name == *name);
+        self.check_images(rows)?;
+        let numbers = || self.input.fields.iter().filter(|field| field.kind != Kind::Image);
+        let same = rows.names.len() == numbers().count()
+            && numbers().zip(&rows.names).all(|(field, name)| field.name == *name);
         if same && self.levels.is_empty() && rows.levels.is_empty() {
             return Ok(Cow::Borrowed(rows));
         }
         let position = |field: &Field| rows.names.iter().position(|name| *name == field.name);
-        let positions: Vec<Option<usize>> = self.input.fields.iter().map(position).collect();
-        let missing: Vec<String> = self
-            .input
-            .fields
-            .iter()
+        let positions: Vec<Option<usize>> = numbers().map(position).collect();
+        let missing: Vec<String> = numbers()
             .zip(&positions)
             .filter(|(_, position)| position.is_none())
             .map(|(field, _)| format!("`{}`", field.name))
@@ -270,7 +269,8 @@ impl Model {
         let positions: Vec<usize> = positions.into_iter().flatten().collect();
         let mut bound = Design {
             features: rows.features.select(ndarray::Axis(1), &positions),
-            names: self.input.fields.iter().map(|field| field.name.clone()).collect(),
+            names: numbers().map(|field| field.name.clone()).collect(),
+            images: rows.images.clone(),
             levels: positions.iter().map(|&at| rows.levels_of(at).cloned()).collect(),
             row_numbers: rows.row_numbers.clone(),
             target: rows.target.clone(),
@@ -288,6 +288,19 @@ impl Model {
         }
         bound.recode(&self.levels);
         Ok(Cow::Owned(bound))
+    }
+
+    /// Fails where the model sees a column of images that the rows do not have.
+    fn check_images(&self, rows: &Design) -> Result<()> {
+        let Some(field) = self.input.fields.iter().find(|field| field.kind == Kind::Image) else { return Ok(()) };
+        if rows.images.as_ref().is_some_and(|images| images.name() == field.name) {
+            return Ok(());
+        }
+        Err(StageError::data(format!(
+            "the model needs the column of images `{}`, which the rows do not have",
+            field.name
+        ))
+        .help(format!("say where the images are, `columns: {{ {}: image }}` under `data`", field.name)))
     }
 
     /// The predictions as a table: row numbers, ids and flags where the rows have them, `prediction`, and for labels `probability_LABEL`

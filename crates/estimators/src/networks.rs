@@ -1,17 +1,22 @@
-//! Networks in libtorch: multi-layer perceptrons, residual networks and transformers over columns.
+//! Networks in libtorch: multi-layer perceptrons, residual networks and transformers over columns, and networks on images.
+
+mod layers;
+mod tuning;
 
 use std::sync::{Mutex, PoisonError};
 
 use ndarray::{Array2, ArrayView2};
 use retune_metrics::Prediction;
+use retune_spec::Estimator;
 use retune_spec::data::TaskKind;
-use retune_spec::estimators::{self, Activation, Mlp, NetworkLoss, Norm, TabTransformer, TabularResnet};
-use retune_spec::fine_tuning::NetworkTuning;
-use retune_stage::{Design, Fold, LoadDir, Result, SaveDir, Seed, StageError, Target, Task};
+use retune_spec::estimators::{self, ImageNetwork, Mlp, NetworkLoss, TabTransformer, TabularResnet};
+use retune_spec::images::{Augmentation, ImageInput};
+use retune_stage::{Design, Fold, Images, LoadDir, Result, SaveDir, Seed, StageError, Target, Task};
 pub use retune_tensor::History;
-use retune_tensor::{Begin, EarlyStopping, Examples, Layer, Loss, Network, Training};
+use retune_tensor::{EarlyStopping, Examples, Loss, Named, Network, Pictures, Shape, Supply, Training};
 use serde::{Deserialize, Serialize};
 
+pub use self::tuning::{Phase, Tuned, TuningRows, fine_tune, statistics_shifted, wise_ft};
 use crate::family::{Family, Learned};
 use crate::rows::{class_weights, row_weights};
 use crate::{FitInfo, FitOptions};
@@ -32,6 +37,9 @@ struct Card {
     columns: Vec<Option<usize>>,
     output: Output,
     epochs: usize,
+    /// The layers, where they are no longer those that the hyperparameters say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    layers: Option<Vec<Named>>,
 }
 
 /// What `mlp.json` says, which perceptrons had before there were other networks.
@@ -46,7 +54,27 @@ struct MlpCard {
 
 impl From<MlpCard> for Card {
     fn from(MlpCard { parameters, n_features, output, epochs }: MlpCard) -> Self {
-        Self { network: Kind::Mlp(parameters), columns: vec![None; n_features], output, epochs }
+        Self { network: Kind::Mlp(parameters), columns: vec![None; n_features], output, epochs, layers: None }
+    }
+}
+
+impl Card {
+    /// What a row is.
+    fn input(&self) -> Shape {
+        match self.network.image_input() {
+            Some(input) => {
+                let [height, width] = input.size.map(|side| side as usize);
+                Shape::Image([input.mode.channels(), height, width])
+            }
+            None => Shape::Features(self.columns.len()),
+        }
+    }
+
+    fn layers(&self) -> Vec<Named> {
+        match &self.layers {
+            Some(layers) => layers.clone(),
+            None => self.network.layers(&self.columns, self.output.width()),
+        }
     }
 }
 
@@ -75,62 +103,75 @@ enum Kind {
     Mlp(Mlp),
     TabularResnet(TabularResnet),
     TabTransformer(TabTransformer),
+    ImageNetwork(ImageNetwork),
 }
 
-/// Trains a network on rows whose features are scaled. With early stopping a tenth of them is set aside to judge by: whole groups, or the latest rows, where
-/// there are such. Fails where a number is not finite and where the training diverges.
+/// Trains a network on rows whose features are scaled, or on images. With early stopping a tenth of them is set aside to judge by: whole groups, or the latest
+/// rows, where there are such. Fails where a number is not finite and where the training diverges.
 fn fit(network: Kind, rows: &Design, task: &Task, options: &FitOptions) -> Result<FittedNetwork> {
     let target = rows.target()?;
-    let output = Output::of(task, target);
     let spec = network.training();
-    let columns: Vec<_> =
-        (0..rows.names.len()).map(|feature| rows.levels_of(feature).map(|levels| levels.len())).collect();
-    let layers = network.layers(&columns, output.width());
-    let start = Network::new(layers, options.seed.derive("parameters"))?;
+    let untrained = untrained(network, rows, task, options.seed.derive("parameters"))?;
     let divided = match spec.early_stopping {
         0 => None,
         _ => rows.ties.set_aside(target, options.seed.derive("set aside").0),
     };
     let class_weights = class_weights(spec.class_weight, rows)?;
-    let examples = |rows: &Design| examples(rows, output, class_weights.as_deref(), options);
+    let card = &untrained.card;
+    let supply =
+        |rows: &Design, augment: &[Augmentation]| card.supply(rows, augment, class_weights.as_deref(), options);
+    let augment = card.network.augment();
     let (train, judges) = match divided {
-        Some(Fold { train, validation }) => (examples(&rows.take(&train))?, Some(examples(&rows.take(&validation))?)),
-        None => (examples(rows)?, None),
+        Some(Fold { train, validation }) => {
+            (supply(&rows.take(&train), augment)?, Some(supply(&rows.take(&validation), &[])?))
+        }
+        None => (supply(rows, augment)?, None),
     };
-    let early_stopping = judges.as_ref().map(|rows| EarlyStopping { rows, patience: spec.early_stopping });
-    let (trained, history) = retune_tensor::train(&start, &train, early_stopping, &training(&spec, output, options))?;
-    let card = Card { network, columns, output, epochs: history.best_epoch };
+    let early_stopping = judges.as_deref().map(|rows| EarlyStopping { rows, patience: spec.early_stopping });
+    let start = untrained.network();
+    let training = training(&spec, card.output, options);
+    let (trained, history) = retune_tensor::train(&start, train.as_ref(), early_stopping, &training)?;
+    let card = Card { epochs: history.best_epoch, ..card.clone() };
     Ok(FittedNetwork { card, network: Mutex::new(trained) })
 }
 
-/// Trains a network further, with a lower rate towards the input, until the loss on the validation rows no longer falls; the best parameters are kept,
-/// which may be the base's own (epoch 0). What the network learned of the target's scale stays.
-pub fn fine_tune(
-    base: &FittedNetwork,
-    tuning: &NetworkTuning,
-    train: &Design,
-    validation: &Design,
-    options: &FitOptions,
-) -> Result<(FittedNetwork, History)> {
-    let Card { network, output, .. } = &base.card;
-    let spec = network.training();
-    base.check_width(train.features.ncols())?;
-    base.check_width(validation.features.ncols())?;
-    let class_weights = class_weights(spec.class_weight, train)?;
-    let judges = examples(validation, *output, class_weights.as_deref(), options)?;
-    let train = examples(train, *output, class_weights.as_deref(), options)?;
-    let training = Training {
-        begin: Begin::Base,
-        learning_rate: tuning.learning_rate,
-        layer_decay: tuning.layer_decay,
-        batch_size: tuning.batch_size.unwrap_or(spec.batch_size),
-        epochs: tuning.epochs,
-        ..training(&spec, *output, options)
-    };
-    let early_stopping = EarlyStopping { rows: &judges, patience: tuning.early_stopping.patience };
-    let (network, history) = retune_tensor::train(&base.network(), &train, Some(early_stopping), &training)?;
-    let card = Card { epochs: base.card.epochs + history.best_epoch, ..base.card.clone() };
-    Ok((FittedNetwork { card, network: Mutex::new(network) }, history))
+fn untrained(network: Kind, rows: &Design, task: &Task, seed: Seed) -> Result<FittedNetwork> {
+    let output = Output::of(task, rows.target()?);
+    let columns: Vec<_> =
+        (0..rows.names.len()).map(|feature| rows.levels_of(feature).map(|levels| levels.len())).collect();
+    let card = Card { network, columns, output, epochs: 0, layers: None };
+    let network = Mutex::new(Network::named(card.layers(), card.input(), seed)?);
+    Ok(FittedNetwork { card, network })
+}
+
+impl Card {
+    /// The rows as the network sees them: standardised targets, and weights with a mean of one.
+    fn supply(
+        &self,
+        rows: &Design,
+        augment: &[Augmentation],
+        class_weights: Option<&[f64]>,
+        options: &FitOptions,
+    ) -> Result<Box<dyn Supply>> {
+        let weights = mean_one_weights(rows, class_weights)?;
+        let target = match (rows.target()?, self.output) {
+            (Target::Values(values), Output::Value { mean, scale }) => {
+                Target::Values(values.iter().map(|value| (value - mean) / scale).collect())
+            }
+            (target, _) => target.clone(),
+        };
+        if let Some(input) = self.network.image_input() {
+            let images = images_of(rows)?;
+            let pictures = Pictures::new(images, &rows.row_numbers, input, augment, options.threads)?;
+            return Ok(pictures.with_target(&target, weights.as_deref(), options.device)?);
+        }
+        check_finite(rows)?;
+        Ok(Box::new(Examples::new(rows.features.view(), &target, weights.as_deref(), options.device)?))
+    }
+}
+
+fn images_of(rows: &Design) -> Result<&Images> {
+    rows.images.as_ref().ok_or_else(|| StageError::data("the network sees images, and the rows have no column of them"))
 }
 
 /// Makes networks families.
@@ -155,33 +196,43 @@ macro_rules! network_families {
             }
 
             /// Its layers for columns with so many levels, or numbers.
-            fn layers(&self, columns: &[Option<usize>], n_outputs: usize) -> Vec<Layer> {
+            fn layers(&self, columns: &[Option<usize>], n_outputs: usize) -> Vec<Named> {
                 match self {
-                    $(Self::$kind(network) => Layers::layers(network, columns, n_outputs),)*
+                    $(Self::$kind(network) => layers::Layers::layers(network, columns, n_outputs),)*
                 }
             }
         }
     };
 }
 
-network_families!(Mlp, TabularResnet, TabTransformer);
+network_families!(Mlp, TabularResnet, TabTransformer, ImageNetwork);
+
+impl Kind {
+    /// How it sees images, where it does.
+    fn image_input(&self) -> Option<&ImageInput> {
+        if let Self::ImageNetwork(network) = self { Some(&network.input) } else { None }
+    }
+
+    /// What is done to images in training.
+    fn augment(&self) -> &[Augmentation] {
+        if let Self::ImageNetwork(network) = self { &network.augment } else { &[] }
+    }
+
+    fn of(estimator: &Estimator) -> Option<Self> {
+        Some(match estimator {
+            Estimator::Mlp(network) => Self::Mlp(network.clone()),
+            Estimator::TabularResnet(network) => Self::TabularResnet(network.clone()),
+            Estimator::TabTransformer(network) => Self::TabTransformer(network.clone()),
+            Estimator::ImageNetwork(network) => Self::ImageNetwork(network.clone()),
+            _ => return None,
+        })
+    }
+}
 
 impl Learned for FittedNetwork {
     fn predict(&self, features: ArrayView2<f64>) -> Result<Prediction> {
         self.check_width(features.ncols())?;
-        let outputs = self.network().predict(features)?; // [rows, outputs]
-        if let Some(place) = outputs.iter().position(|output| !output.is_finite()) {
-            let row = place / outputs.ncols() + 1;
-            return Err(StageError::data(format!(
-                "the features of row {row} are too large or not numbers: the network's output is not finite"
-            )));
-        }
-        Ok(match self.card.output {
-            Output::Classes { .. } => Prediction::Probabilities(softmax(&outputs)),
-            Output::Value { mean, scale } => {
-                Prediction::Values(outputs.iter().map(|&value| f64::from(value) * scale + mean).collect())
-            }
-        })
+        self.said(self.network().predict(features)?) // [rows, outputs]
     }
 
     fn describe(&self) -> String {
@@ -201,8 +252,7 @@ impl Learned for FittedNetwork {
         let card: Card = dir
             .json("network.json")
             .or_else(|error| dir.json::<MlpCard>("mlp.json").map(Card::from).map_err(|_| error))?;
-        let layers = card.network.layers(&card.columns, card.output.width());
-        let mut network = Network::new(layers, Seed(0))?;
+        let mut network = Network::bare(card.layers(), card.input())?;
         network.load_bytes(&dir.bytes("weights.safetensors")?, "weights.safetensors")?;
         Ok(Self { card, network: Mutex::new(network) })
     }
@@ -214,7 +264,54 @@ impl FittedNetwork {
         self.card.epochs
     }
 
-    fn network(&self) -> Network {
+    /// How it sees images, where it does.
+    pub fn image_input(&self) -> Option<&ImageInput> {
+        self.card.network.image_input()
+    }
+
+    /// An untrained network of a family, with parameters drawn from `seed`; `None` for a family that is none.
+    pub fn untrained(estimator: &Estimator, rows: &Design, task: &Task, seed: Seed) -> Option<Result<Self>> {
+        Kind::of(estimator).map(|network| untrained(network, rows, task, seed))
+    }
+
+    /// The same, whose tensors `change` has filled.
+    pub fn with_tensors(self, change: impl FnOnce(&mut Network) -> Result<()>) -> Result<Self> {
+        let mut network = self.network();
+        change(&mut network)?;
+        Ok(Self { card: self.card, network: Mutex::new(network) })
+    }
+
+    /// The labels' probabilities, or the values, of images. `row_numbers` are for messages.
+    pub(crate) fn predict_images(&self, images: &Images, row_numbers: &[u32]) -> Result<Prediction> {
+        let Some(input) = self.card.network.image_input() else {
+            return Err(StageError::data("the network sees columns of numbers, and was given images"));
+        };
+        self.said(
+            Pictures::new(images, row_numbers, input, &[], rayon::current_num_threads())?.predict(&self.network())?,
+        )
+    }
+
+    /// What outputs [rows, outputs] mean.
+    fn said(&self, outputs: Array2<f32>) -> Result<Prediction> {
+        if let Some(place) = outputs.iter().position(|output| !output.is_finite()) {
+            let row = place / outputs.ncols() + 1;
+            return Err(StageError::data(format!(
+                "the features of row {row} are too large or not numbers: the network's output is not finite"
+            )));
+        }
+        Ok(match self.card.output {
+            Output::Classes { .. } if self.card.network.training().loss == Some(NetworkLoss::BinaryCrossEntropy) => {
+                Prediction::Probabilities(shares(&outputs))
+            }
+            Output::Classes { .. } => Prediction::Probabilities(softmax(&outputs)),
+            Output::Value { mean, scale } => {
+                Prediction::Values(outputs.iter().map(|&value| f64::from(value) * scale + mean).collect())
+            }
+        })
+    }
+
+    /// A network that shares the tensors.
+    pub fn network(&self) -> Network {
         self.network.lock().unwrap_or_else(PoisonError::into_inner).shallow_clone()
     }
 
@@ -258,120 +355,28 @@ impl Output {
     }
 }
 
-/// What a network is made of.
-trait Layers {
-    /// The layers from columns with so many levels, or numbers, to `n_outputs`.
-    fn layers(&self, columns: &[Option<usize>], n_outputs: usize) -> Vec<Layer>;
-}
-
-const RELU: Layer = Layer::Activation(Activation::Relu);
-
-impl Layers for Mlp {
-    fn layers(&self, columns: &[Option<usize>], n_outputs: usize) -> Vec<Layer> {
-        let mut layers = Vec::with_capacity(4 * self.hidden.len() + 1);
-        let mut inputs = columns.len();
-        for &outputs in &self.hidden {
-            layers.push(Layer::Linear { inputs, outputs });
-            layers.extend(match self.norm {
-                Norm::None => None,
-                Norm::Batch => Some(Layer::BatchNorm(outputs)),
-                Norm::Layer => Some(Layer::LayerNorm(outputs)),
-            });
-            layers.extend([Layer::Activation(self.activation), Layer::Dropout(self.dropout)]);
-            inputs = outputs;
-        }
-        layers.push(Layer::Linear { inputs, outputs: n_outputs });
-        layers
-    }
-}
-
-impl Layers for TabularResnet {
-    /// As the `ResNet` of the paper's code (rtdl).
-    fn layers(&self, columns: &[Option<usize>], n_outputs: usize) -> Vec<Layer> {
-        let (width, dropout) = (self.width, Layer::Dropout(self.dropout));
-        let within = ((width as f64 * self.expansion).round() as usize).max(1);
-        let block = Layer::Residual(vec![
-            Layer::BatchNorm(width),
-            Layer::Linear { inputs: width, outputs: within },
-            RELU,
-            dropout.clone(),
-            Layer::Linear { inputs: within, outputs: width },
-            dropout,
-        ]);
-        [Layer::Linear { inputs: columns.len(), outputs: width }]
-            .into_iter()
-            .chain(vec![block; self.blocks])
-            .chain([Layer::BatchNorm(width), RELU, Layer::Linear { inputs: width, outputs: n_outputs }])
-            .collect()
-    }
-}
-
-impl Layers for TabTransformer {
-    /// As the `FTTransformer` of the paper's code (rtdl): norms before attention, but for the first, and before the feed-forward layers.
-    fn layers(&self, columns: &[Option<usize>], n_outputs: usize) -> Vec<Layer> {
-        let &Self { width, heads, dropout, .. } = self;
-        // Half of what the first layer gives opens or closes the other half, so that these layers have as many weights as ones of twice the width.
-        let within = (width * 4).div_ceil(3);
-        let feed_forward = Layer::Residual(vec![
-            Layer::LayerNorm(width),
-            Layer::Linear { inputs: width, outputs: 2 * within },
-            Layer::ReGlu,
-            Layer::Dropout(dropout),
-            Layer::Linear { inputs: within, outputs: width },
-        ]);
-        let attention = |block: usize| {
-            let norm = (block > 0).then_some(Layer::LayerNorm(width));
-            Layer::Residual(norm.into_iter().chain([Layer::Attention { width, heads, dropout }]).collect())
-        };
-        [Layer::Tokens { levels: columns.to_vec(), width }]
-            .into_iter()
-            .chain((0..self.blocks).flat_map(|block| [attention(block), feed_forward.clone()]))
-            .chain([
-                Layer::FirstToken,
-                Layer::LayerNorm(width),
-                RELU,
-                Layer::Linear { inputs: width, outputs: n_outputs },
-            ])
-            .collect()
-    }
-}
-
 /// A fresh training; what differs in a fine-tuning is put in its place.
 fn training<'a>(spec: &estimators::Training, output: Output, options: &FitOptions<'a>) -> Training<'a> {
+    let loss = match spec.loss_for(output.task()) {
+        NetworkLoss::CrossEntropy => Loss::CrossEntropy { label_smoothing: spec.label_smoothing },
+        NetworkLoss::BinaryCrossEntropy => Loss::BinaryCrossEntropy,
+        NetworkLoss::Focal => Loss::Focal,
+        NetworkLoss::Squared => Loss::MeanSquaredError,
+        NetworkLoss::Absolute => Loss::MeanAbsoluteError,
+        NetworkLoss::Huber => Loss::Huber,
+    };
     Training {
-        loss: match spec.loss_for(output.task()) {
-            NetworkLoss::CrossEntropy => Loss::CrossEntropy { label_smoothing: spec.label_smoothing },
-            NetworkLoss::Focal => Loss::Focal,
-            NetworkLoss::Squared => Loss::MeanSquaredError,
-            NetworkLoss::Absolute => Loss::MeanAbsoluteError,
-            NetworkLoss::Huber => Loss::Huber,
-        },
-        begin: Begin::Fresh,
         optimizer: spec.optimizer,
         learning_rate: spec.learning_rate,
         schedule: spec.schedule,
-        layer_decay: 1.0,
         weight_decay: spec.weight_decay,
         batch_size: spec.batch_size,
         epochs: spec.epochs,
-        seed: options.seed,
         threads: options.threads,
         device: options.device,
         progress: options.progress,
+        ..Training::new(loss, options.seed)
     }
-}
-
-/// The rows as the network sees them: standardised targets, and weights with a mean of one.
-fn examples(rows: &Design, output: Output, class_weights: Option<&[f64]>, options: &FitOptions) -> Result<Examples> {
-    check_finite(rows)?;
-    let target = match (rows.target()?, output) {
-        (Target::Values(values), Output::Value { mean, scale }) => {
-            Target::Values(values.iter().map(|value| (value - mean) / scale).collect())
-        }
-        (target, _) => target.clone(),
-    };
-    let weights = mean_one_weights(rows, class_weights)?;
-    Ok(Examples::new(rows.features.view(), &target, weights.as_deref(), options.device)?)
 }
 
 fn check_finite(rows: &Design) -> Result<()> {
@@ -394,6 +399,16 @@ fn mean_one_weights(rows: &Design, class_weights: Option<&[f64]>) -> Result<Opti
         weights.iter_mut().for_each(|weight| *weight /= mean);
     }
     Ok(weights)
+}
+
+/// The labels' own probabilities, divided by their sum.
+fn shares(logits: &Array2<f32>) -> Array2<f64> {
+    let mut shares = logits.mapv(|logit| 1.0 / (1.0 + (-f64::from(logit)).exp()));
+    for mut row in shares.rows_mut() {
+        let sum = row.sum().max(f64::MIN_POSITIVE);
+        row /= sum;
+    }
+    shares
 }
 
 fn softmax(logits: &Array2<f32>) -> Array2<f64> {

@@ -132,7 +132,13 @@ impl Stage for FeatureSelectionStage {
         }
         let fitted = FittedFeatureSelection { schema: kept_schema(table.schema(), &left) };
         let train = fitted.choose(table)?;
-        Ok(Fit { fitted: Box::new(fitted), train: Rows::Table(train), report: account.report()?, chain: None })
+        Ok(Fit {
+            fitted: Box::new(fitted),
+            train: Rows::Table(train),
+            report: account.report()?,
+            chain: None,
+            base: None,
+        })
     }
 }
 

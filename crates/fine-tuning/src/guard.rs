@@ -35,10 +35,44 @@ pub struct Verdict {
     pub difference: Option<Interval>,
     /// The rows that were compared on.
     pub n_rows: usize,
+    /// Other sets that were compared on, and what came of each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<Verdict>,
     /// Why, in words.
     pub reason: String,
     /// Whether refusing the tuned model ends the program with code 6.
     pub required: bool,
+}
+
+impl Verdict {
+    /// Whether the tuned model goes on.
+    pub fn holds_up(&self) -> bool {
+        self.decision == Decision::KeptTuned
+    }
+
+    /// The same after other sets were looked at: the tuned model goes on only where it holds up on all of them.
+    #[must_use]
+    pub fn with(mut self, also: Vec<Self>) -> Self {
+        if self.holds_up()
+            && let Some(first) = also.iter().find(|verdict| !verdict.holds_up())
+        {
+            self.decision = Decision::KeptBase;
+            self.reason.clone_from(&first.reason);
+        }
+        self.also = also;
+        self
+    }
+}
+
+/// What is compared on.
+#[derive(Clone, Copy)]
+pub struct Bench<'a> {
+    /// What the rows are called.
+    pub name: &'a str,
+    /// The rows.
+    pub rows: &'a Design,
+    /// The score may be worse than the base's by so much.
+    pub max_drop: f64,
 }
 
 /// What became of a goal.
@@ -60,11 +94,12 @@ pub struct GoalResult {
 pub fn judge(
     spec: &Guard,
     metric: Metric,
-    rows: &Design,
+    bench: Bench,
     base: &Prediction,
     tuned: &Prediction,
     seed: Seed,
 ) -> Result<Verdict> {
+    let Bench { name, rows, max_drop } = bench;
     let truth = truth_of(rows.target()?);
     let score = |prediction| score(metric, &truth, prediction).map_err(|error| StageError::data(error.to_string()));
     let (base_score, tuned_score) = (score(base)?, score(tuned));
@@ -76,6 +111,7 @@ pub fn judge(
         tuned,
         difference,
         n_rows,
+        also: Vec::new(),
         reason,
         required: spec.required,
     };
@@ -84,16 +120,16 @@ pub fn judge(
     };
     if base == tuned {
         let reason =
-            format!("base kept: tuning changed nothing ({} {base_score:.4} on {n_rows} guard rows)", metric.word());
+            format!("base kept: tuning changed nothing ({} {base_score:.4} on {n_rows} {name} rows)", metric.word());
         return Ok(verdict(Decision::KeptBase, Some(tuned_score), None, reason));
     }
     let difference = paired_difference(metric, &truth, base, tuned, RESAMPLES, spec.confidence, seed.0);
     let difference = better_is_more(metric, difference.map_err(|error| StageError::data(error.to_string()))?);
-    let holds_up = difference.value >= -spec.max_drop && difference.high >= 0.0;
+    let holds_up = difference.value >= -max_drop && difference.high >= 0.0;
     let (decision, kept) =
         if holds_up { (Decision::KeptTuned, "tuned kept") } else { (Decision::KeptBase, "base kept") };
     let reason = format!(
-        "{kept}: {} {tuned_score:.4} against the base's {base_score:.4} on {n_rows} guard rows ({:+.4} for the better, {:.0} % interval {:+.4} to {:+.4})",
+        "{kept}: {} {tuned_score:.4} against the base's {base_score:.4} on {n_rows} {name} rows ({:+.4} for the better, {:.0} % interval {:+.4} to {:+.4})",
         metric.word(),
         difference.value,
         spec.confidence * 100.0,
@@ -112,9 +148,18 @@ pub fn refused(spec: &Guard, metric: Metric, why: &str) -> Verdict {
         tuned: None,
         difference: None,
         n_rows: 0,
+        also: Vec::new(),
         reason: format!("base kept: {why}"),
         required: spec.required,
     }
+}
+
+/// The verdict where there is no base that could be lost.
+pub fn unopposed(spec: &Guard, metric: Metric, rows: &Design, tuned: &Prediction) -> Result<Verdict> {
+    let score = score(metric, &truth_of(rows.target()?), tuned).map_err(|error| StageError::data(error.to_string()))?;
+    let n_rows = rows.n_rows();
+    let reason = format!("trained from nothing: {} {score:.4} on {n_rows} guard rows", metric.word());
+    Ok(Verdict { decision: Decision::KeptTuned, tuned: Some(score), n_rows, reason, ..refused(spec, metric, "") })
 }
 
 /// Whether the kept model reaches a goal on the guard rows.
@@ -136,7 +181,7 @@ pub fn reach(goal: &Goal, rows: &Design, kept: &Prediction) -> Result<GoalResult
     Ok(GoalResult { metric: goal.metric, value, reached: is_enough, required: goal.required, reason })
 }
 
-fn better_is_more(metric: Metric, difference: Interval) -> Interval {
+pub fn better_is_more(metric: Metric, difference: Interval) -> Interval {
     if metric.greater_is_better() {
         return difference;
     }
@@ -163,10 +208,9 @@ mod tests {
                 truth.iter().enumerate().map(|(i, y)| y + if i % 2 == 0 { error } else { -error }).collect(),
             )
         };
-        let guard = Guard { max_drop, ..Guard::default() };
-        judge(&guard, Metric::Rmse, &rows(truth.clone()), &off(base_error), &off(tuned_error), Seed(1))
-            .unwrap()
-            .decision
+        let guard = Guard::default();
+        let bench = Bench { name: "guard", rows: &rows(truth.clone()), max_drop };
+        judge(&guard, Metric::Rmse, bench, &off(base_error), &off(tuned_error), Seed(1)).unwrap().decision
     }
 
     #[test]

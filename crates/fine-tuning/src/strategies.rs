@@ -1,7 +1,10 @@
 //! How each model family is trained further.
 
-use polars::prelude::*;
+use std::path::Path;
+
+use polars::prelude::{Column, DataFrame, df};
 use retune_estimators::linear::LeastSquares;
+use retune_estimators::networks::{History, Phase, TuningRows};
 use retune_estimators::{FitOptions, FittedModel, Member, Model, boosting, logistic, networks, truth_of};
 use retune_metrics::score;
 use retune_spec::fine_tuning::{FineTuning, LinearTuning};
@@ -14,32 +17,69 @@ pub struct Tuned {
     pub model: Model,
     /// Of each member that was tuned: one row for each epoch, round or penalty.
     pub curves: Vec<DataFrame>,
+    /// Searches for a learning rate.
+    pub rates: Vec<DataFrame>,
+    /// What the user should know.
+    pub notes: Vec<String>,
+    /// How the losses of networks went, for whoever looks for reasons.
+    pub phases: Vec<Phase>,
+}
+
+/// The rows that a tuning sees.
+#[derive(Clone, Copy)]
+pub struct Seen<'a> {
+    /// What is learned from.
+    pub train: &'a Design,
+    /// What decides when to stop.
+    pub stop: &'a Design,
+    /// What is learned from again.
+    pub rehearsal: Option<&'a Design>,
+    /// Whether the base knows nothing yet.
+    pub is_fresh: bool,
+    /// Where trainings are kept while they run.
+    pub work: Option<&'a Path>,
 }
 
 /// A member that was trained further, and how its loss went.
-type Further = (Member, DataFrame);
+struct Further {
+    member: Member,
+    curve: DataFrame,
+    rates: Option<DataFrame>,
+    notes: Vec<String>,
+    phases: Vec<Phase>,
+}
+
+impl Further {
+    fn plain(member: Member, curve: DataFrame) -> Self {
+        Self { member, curve, rates: None, notes: Vec::new(), phases: Vec::new() }
+    }
+}
 
 /// Trains every member of the base further by the block of its family, and leaves those as they are that have nothing to refine; so it does with how they are
 /// combined, calibrated and decided. Fails where no member has anything to refine.
-pub fn tune(
-    spec: &FineTuning,
-    base: &Model,
-    train: &Design,
-    stop_rows: &Design,
-    context: &FitContext,
-) -> Result<Tuned> {
-    let train = &base.bind(train)?;
-    let stop_rows = &base.bind(stop_rows)?;
+pub fn tune(spec: &FineTuning, base: &Model, seen: Seen, context: &FitContext) -> Result<Tuned> {
+    let (train, stop) = (base.bind(seen.train)?, base.bind(seen.stop)?);
+    let rehearsal = seen.rehearsal.map(|rows| base.bind(rows)).transpose()?;
+    let seen = Seen { train: &train, stop: &stop, rehearsal: rehearsal.as_deref(), ..seen };
     let seed = context.seed.derive("tune");
     let several = base.members().len() > 1;
-    let (mut members, mut curves) = (Vec::new(), Vec::new());
+    let mut members = Vec::new();
+    let (mut curves, mut rates, mut notes, mut phases) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for (number, member) in base.members().iter().enumerate() {
         let seed = if several { seed.derive(&number.to_string()) } else { seed };
         let options = FitOptions { seed, ..FitOptions::of(context) };
-        match tune_member(spec, member, train, stop_rows, &options)? {
-            Some((tuned, curve)) => {
-                members.push(tuned);
-                curves.push(curve);
+        let work =
+            seen.work.map(|work| if several { work.join(format!("member-{}", number + 1)) } else { work.to_owned() });
+        if let Some(work) = &work {
+            std::fs::create_dir_all(work)?;
+        }
+        match tune_member(spec, member, Seen { work: work.as_deref(), ..seen }, &options)? {
+            Some(tuned) => {
+                members.push(tuned.member);
+                curves.push(tuned.curve);
+                rates.extend(tuned.rates);
+                notes.extend(tuned.notes);
+                phases.extend(tuned.phases);
             }
             None => members.push(member.clone()),
         }
@@ -47,30 +87,31 @@ pub fn tune(
     if curves.is_empty() {
         return Err(StageError::failed(format!("`{}` has nothing to refine", base.family())));
     }
-    Ok(Tuned { model: base.with_members(members), curves })
+    Ok(Tuned { model: base.with_members(members), curves, rates, notes, phases })
 }
 
 /// `None` for a family that has nothing to refine.
-fn tune_member(
-    spec: &FineTuning,
-    member: &Member,
-    train: &Design,
-    stop_rows: &Design,
-    options: &FitOptions,
-) -> Result<Option<Further>> {
+fn tune_member(spec: &FineTuning, member: &Member, seen: Seen, options: &FitOptions) -> Result<Option<Further>> {
+    let (train, stop_rows) = (seen.train, seen.stop);
     let same = |fitted| Member::new(member.estimator.clone(), fitted);
     match (member.fitted.as_ref(), &member.estimator) {
         (FittedModel::Network(network), _) => {
-            let (tuned, history) = networks::fine_tune(network, &spec.network, train, stop_rows, options)?;
-            let epochs = (1..=history.train.len() as u32).collect::<Vec<_>>();
-            let curve = df!("epoch" => epochs, "train_loss" => history.train, "validation_loss" => history.validation)?;
-            Ok(Some((same(FittedModel::Network(tuned)), curve)))
+            let rows = TuningRows { train, stop: stop_rows, rehearsal: seen.rehearsal };
+            let tuned = networks::fine_tune(network, &spec.network, rows, seen.is_fresh, seen.work, options)?;
+            let rates = tuned.rates.map(|curve| df!("learning_rate" => curve.learning_rate, "loss" => curve.loss));
+            Ok(Some(Further {
+                member: same(FittedModel::Network(tuned.network)),
+                curve: learning_curve(&tuned.phases)?,
+                rates: rates.transpose()?,
+                notes: tuned.notes,
+                phases: tuned.phases,
+            }))
         }
         (FittedModel::Boosting(trees), _) => {
             let (tuned, history) = boosting::fit_more(trees, &spec.boosting, train, stop_rows, options)?;
             let rounds = (1..=history.validation.len() as u32).collect::<Vec<_>>();
             let curve = df!("round" => rounds, "validation_loss" => history.validation)?;
-            Ok(Some((same(FittedModel::Boosting(tuned)), curve)))
+            Ok(Some(Further::plain(same(FittedModel::Boosting(tuned)), curve)))
         }
         (FittedModel::Logistic(start), Estimator::LogisticRegression(parameters)) if parameters.l2 > 0.0 => {
             refine(&spec.linear, parameters.l2, |l2| {
@@ -110,11 +151,32 @@ fn refine(spec: &LinearTuning, l2: f64, mut fit: impl FnMut(f64) -> Result<(Memb
         }
     }
     let (member, _) = best.ok_or_else(|| StageError::failed("no penalty was tried"))?;
-    Ok((member, df!("l2" => penalties, "validation_loss" => losses)?))
+    Ok(Further::plain(member, df!("l2" => penalties, "validation_loss" => losses)?))
+}
+
+/// One row for each epoch of each part.
+fn learning_curve(phases: &[Phase]) -> Result<DataFrame> {
+    let lengths = || phases.iter().map(|phase| phase.history.train.len());
+    let epochs: Vec<u32> = (1..=lengths().sum::<usize>() as u32).collect();
+    let of = |numbers: fn(&History) -> &Vec<f64>| -> Vec<f64> {
+        phases.iter().flat_map(|phase| numbers(&phase.history).iter().copied()).collect()
+    };
+    let names: Vec<&str> =
+        phases.iter().flat_map(|phase| std::iter::repeat_n(phase.name, phase.history.train.len())).collect();
+    let mut curve = df!(
+        "epoch" => epochs,
+        "train_loss" => of(|history| &history.train),
+        "validation_loss" => of(|history| &history.validation),
+        "learning_rate" => of(|history| &history.learning_rate),
+    )?;
+    if phases.len() > 1 {
+        curve.insert_column(1, Column::new("phase".into(), names))?;
+    }
+    Ok(curve)
 }
 
 fn loss(metric: Metric, fitted: &FittedModel, rows: &Design) -> Result<f64> {
     let truth = truth_of(rows.target()?);
-    let prediction = fitted.predict(rows.features.view())?;
+    let prediction = fitted.predict_rows(rows)?;
     score(metric, &truth, &prediction).map_err(|error| StageError::data(error.to_string()))
 }

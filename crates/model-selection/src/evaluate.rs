@@ -211,7 +211,7 @@ impl Judge<'_> {
         };
         let learned = begun.elapsed().as_secs_f64();
         let begun = Instant::now();
-        let prediction = model.predict(fold.validation.features.view())?;
+        let prediction = model.predict_rows(&fold.validation)?;
         Ok((prediction, info.rounds, [learned, begun.elapsed().as_secs_f64(), model.size() as f64]))
     }
 

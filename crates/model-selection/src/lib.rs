@@ -43,7 +43,8 @@ impl Stage for ModelSelectionStage {
     fn check(&self, input: &Schema) -> Result<(), Vec<StageError>> {
         let Some(task) = &input.task else { return Err(vec![StageError::data("the data have no target to learn")]) };
         let kind = task.kind();
-        let words = input.features().find(|field| field.kind == Kind::Categorical);
+        let of_kind = |kind| input.features().find(|field| field.kind == kind);
+        let (words, images) = (of_kind(Kind::Categorical), of_kind(Kind::Image));
         let cannot = self.0.candidates.iter().filter_map(|candidate| {
             let estimator = candidate.with_values(&first_values(candidate)).ok()?;
             let family = candidate.family();
@@ -51,7 +52,8 @@ impl Stage for ModelSelectionStage {
                 let message = format!("`{family}` cannot learn a {}", word(kind));
                 return Some(StageError::data(message).help("leave that candidate out, or declare `data.task`"));
             }
-            let field = words.filter(|_| !estimator.takes_categories())?;
+            let strange = words.filter(|_| !estimator.takes_categories());
+            let field = strange.or(images.filter(|_| !estimator.takes_images()))?;
             let message = format!("`{family}` needs numbers, and column `{}` is {}", field.name, field.kind.word());
             Some(StageError::data(message).help(encoder_hint(field.kind)))
         });
@@ -88,7 +90,7 @@ impl Stage for ModelSelectionStage {
             (Some(fitted), rows)
         };
         let model = chosen.plan.fit(&train, context)?;
-        Ok(Fit { fitted: Box::new(model), train, report, chain })
+        Ok(Fit { fitted: Box::new(model), train, report, chain, base: None })
     }
 }
 

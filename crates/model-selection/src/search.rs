@@ -302,7 +302,8 @@ impl Search<'_> {
         let quiet = Quiet(self.judge.context.progress);
         // What is learned round by round has to fit into the time of a trial with all its folds.
         let shares = folds.len().div_ceil(self.judge.context.threads.max(1)) as f64;
-        let of_fold = at_most.filter(|_| self.spec.search.seconds.is_some()).map(|time| seconds_of(0.7 * time / shares));
+        let of_fold =
+            at_most.filter(|_| self.spec.search.seconds.is_some()).map(|time| seconds_of(0.7 * time / shares));
         let limits = Limits::new(&quiet, [until, own].into_iter().flatten().min()).with_time_of_fold(of_fold);
         let scored = self
             .estimator(&trial)

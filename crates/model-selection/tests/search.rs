@@ -39,7 +39,7 @@ impl Stage for NaiveTargetEncode {
         let means = sums.into_iter().map(|(level, (sum, n))| (level, sum / n)).collect();
         let fitted = FittedNaive { means, input: train.schema().clone() };
         let train = fitted.apply(train)?;
-        Ok(Fit { fitted: Box::new(fitted), train, report: StageReport::default(), chain: None })
+        Ok(Fit { fitted: Box::new(fitted), train, report: StageReport::default(), chain: None, base: None })
     }
 }
 

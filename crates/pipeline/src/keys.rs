@@ -83,6 +83,8 @@ pub struct Planner<'a> {
     store: &'a Store,
     stat_cache: StatCache,
     source_digests: IndexMap<String, Vec<String>>,
+    /// The digests of weights files, by the stages that start from them.
+    weights_digests: IndexMap<String, String>,
     device: Device,
     threads: usize,
     forced: HashSet<NodeId>,
@@ -105,9 +107,26 @@ impl<'a> Planner<'a> {
             let digests = stat_cache.digest_files(files)?;
             source_digests.insert(set.clone(), digests.iter().map(|file| file.blake3.to_string()).collect());
         }
+        let mut weights_digests = IndexMap::new();
+        for (stage, file) in &inputs.weights {
+            for digest in stat_cache.digest_files(&[file])? {
+                weights_digests.insert(stage.clone(), digest.blake3.to_string());
+            }
+        }
         let outcomes = vec![None; graph.nodes.len()];
         let forced = HashSet::new();
-        Ok(Self { document, graph, store, stat_cache, source_digests, device, threads, forced, outcomes })
+        Ok(Self {
+            document,
+            graph,
+            store,
+            stat_cache,
+            source_digests,
+            weights_digests,
+            device,
+            threads,
+            forced,
+            outcomes,
+        })
     }
 
     /// Keeps the digests of the source files in the store.
@@ -157,7 +176,7 @@ impl<'a> Planner<'a> {
     /// What a stage learned, as the model at the end of `leaf` needs it: a model selection that searched the stages before it fitted them anew.
     pub fn fitted_for(&self, leaf: usize, stage: usize) -> Option<Digest> {
         let name = refitted(&self.document.pipeline.stages[stage].id);
-        let mut anew = self.models(leaf).into_iter().rev().filter_map(|model| self.stage_object(model, &name));
+        let mut anew = self.model_stages(leaf).rev().filter_map(|model| self.stage_object(model, &name));
         anew.next().or_else(|| self.stage_object(stage, "fitted"))
     }
 
@@ -185,10 +204,24 @@ impl<'a> Planner<'a> {
             .collect()
     }
 
-    /// The models that an evaluation compares: the base of the lineage first.
-    pub fn models(&self, leaf: usize) -> Vec<usize> {
+    /// The models that an evaluation compares, by what they are called: the base of the lineage first, which may be a network from a file. `None` while one is not
+    /// known.
+    pub fn models(&self, leaf: usize) -> Option<IndexMap<String, Digest>> {
+        let mut models = IndexMap::new();
+        for stage in self.model_stages(leaf) {
+            let id = &self.document.pipeline.stages[stage].id;
+            if let Some(base) = self.stage_object(stage, "base") {
+                models.insert(format!("{id} base"), base);
+            }
+            models.insert(id.clone(), self.stage_object(stage, "fitted")?);
+        }
+        Some(models)
+    }
+
+    /// The stages that end in models, from the first to a leaf.
+    fn model_stages(&self, leaf: usize) -> impl DoubleEndedIterator<Item = usize> {
         let stages = &self.document.pipeline.stages;
-        self.graph.lineage(leaf).into_iter().filter(|&stage| stages[stage].kind.is_model()).collect()
+        self.graph.lineage(leaf).into_iter().filter(|&stage| stages[stage].kind.is_model())
     }
 
     /// Everything that a node's result depends on; `None` while something that it needs is not known.
@@ -211,7 +244,7 @@ impl<'a> Planner<'a> {
                 "seed": pipeline.seed,
                 "data": self.raw()?.to_string(),
                 "chain": self.chain(leaf).into_iter().map(|stage| Some(self.fitted_for(leaf, stage)?.to_string())).collect::<Option<Vec<_>>>()?,
-                "models": self.models(leaf).into_iter().map(|stage| Some((pipeline.stages[stage].id.clone(), self.stage_object(stage, "fitted")?.to_string()))).collect::<Option<IndexMap<_, _>>>()?,
+                "models": self.models(leaf)?.into_iter().map(|(id, model)| (id, model.to_string())).collect::<IndexMap<_, _>>(),
             })),
         }
     }
@@ -239,10 +272,13 @@ impl<'a> Planner<'a> {
                 let chain = self.chain(stage).into_iter().map(|stage| &pipeline.stages[stage].kind);
                 fields["chain"] = chain.map(|kind| json!({ "uses": kind.word(), "version": kind.semantic_version(), "with": with_of(kind) })).collect();
             }
-            StageKind::FineTuning(_) => {
-                fields["base"] =
-                    json!(self.graph.input(stage).and_then(|base| self.stage_object(base, "fitted"))?.to_string());
-            }
+            StageKind::FineTuning(tuning) => match tuning.base.stage() {
+                Some(_) => {
+                    let base = self.graph.input(stage).and_then(|base| self.stage_object(base, "fitted"));
+                    fields["base"] = json!(base?.to_string());
+                }
+                None => fields["weights"] = json!(self.weights_digests.get(&pipeline.stages[stage].id)),
+            },
             StageKind::Preprocessing(_) | StageKind::FeatureSelection(_) => {}
         }
         Some(fields)

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use indexmap::IndexMap;
 use retune_protocol::Failure;
 use retune_spec::columns::OneOrMany;
-use retune_spec::{Data, Diagnostic, Document, Source};
+use retune_spec::fine_tuning::Base;
+use retune_spec::{Data, Diagnostic, Document, Source, StageKind};
 use retune_store::{Store, StoreError};
 use thiserror::Error;
 
@@ -114,6 +115,8 @@ impl Project {
 pub struct Inputs {
     /// `all` where one source is divided, else `train`, `validation`, `test` and named sets.
     pub files: IndexMap<String, Vec<PathBuf>>,
+    /// The files of weights that stages start from, by their ids.
+    pub weights: IndexMap<String, PathBuf>,
 }
 
 /// Whose fault it is that files cannot be found. Where both are at fault, all mistakes are the pipeline's.
@@ -159,12 +162,26 @@ impl Inputs {
                 }
             }
         }
+        let mut weights = IndexMap::new();
+        for (number, stage) in document.pipeline.stages.iter().enumerate() {
+            let StageKind::FineTuning(tuning) = &stage.kind else { continue };
+            let Base::Network(network) = &tuning.base else { continue };
+            let Some(file) = &network.weights else { continue };
+            let path = folder.join(file);
+            if path.is_file() {
+                weights.insert(stage.id.clone(), path);
+            } else {
+                let message = format!("no file `{file}`; relative paths start at {}", folder.display());
+                let place = document.span_of(&format!("/stages/{number}/with/base/weights"));
+                diagnostics.push(Diagnostic::error(message).at(place));
+            }
+        }
         if let Some(message) = in_two_sets(&files) {
             of_pipeline = true;
             diagnostics.push(Diagnostic::error(message).at(document.span_of("/data")));
         }
         match (diagnostics.is_empty(), of_pipeline) {
-            (true, _) => Ok(Self { files }),
+            (true, _) => Ok(Self { files, weights }),
             (false, true) => Err(Mistakes::OfPipeline(diagnostics)),
             (false, false) => Err(Mistakes::OfData(diagnostics)),
         }

@@ -332,8 +332,8 @@ impl Scheduler<'_> {
                     .into_iter()
                     .map(|stage| (pipeline.stages[stage].id.clone(), spec(stage)))
                     .collect(),
-                base: match pipeline.stages[stage].kind {
-                    StageKind::FineTuning(_) => {
+                base: match &pipeline.stages[stage].kind {
+                    StageKind::FineTuning(tuning) if tuning.base.stage().is_some() => {
                         self.planner.graph.input(stage).and_then(|base| self.planner.stage_object(base, "fitted"))
                     }
                     _ => None,
@@ -348,12 +348,7 @@ impl Scheduler<'_> {
                     .into_iter()
                     .map(|stage| self.planner.fitted_for(leaf, stage))
                     .collect::<Option<_>>()?,
-                models: self
-                    .planner
-                    .models(leaf)
-                    .into_iter()
-                    .map(|stage| Some((pipeline.stages[stage].id.clone(), self.planner.stage_object(stage, "fitted")?)))
-                    .collect::<Option<_>>()?,
+                models: self.planner.models(leaf)?,
                 seed: pipeline.seed,
             }),
         })

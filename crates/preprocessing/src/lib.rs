@@ -200,7 +200,7 @@ impl Steps<'_> {
         let output = source.schema();
         let fitted = FittedPreprocessing { input, output, steps };
         let train = fitted.finish(source)?;
-        Ok(Fit { fitted: Box::new(fitted), train, report, chain: None })
+        Ok(Fit { fitted: Box::new(fitted), train, report, chain: None, base: None })
     }
 
     /// What errors call a step, and what its seed is derived from.

@@ -8,11 +8,12 @@ use serde::de::DeserializeOwned;
 
 use crate::data::{Data, TaskKind};
 use crate::date_format::DateFormat;
-use crate::diagnostic::{Diagnostic, one_of};
+use crate::diagnostic::{Diagnostic, did_you_mean, one_of};
 use crate::estimators::Estimator;
 use crate::expression::Expression;
 use crate::feature_selection::{Choice, Method};
 use crate::fine_tuning::Goal;
+use crate::images::{Augmentation, ImageInput};
 use crate::metric::Metric;
 use crate::model_selection::{Candidate, Space};
 use crate::preprocessing::{ClassWeights, ImputeStrategy, LabelWeights, Step};
@@ -32,6 +33,9 @@ pub(crate) fn check(root: &Node) -> Vec<Diagnostic> {
     for (position, stage) in stages.iter().enumerate() {
         if let (Some(uses), Some(with)) = (stage.get("uses").and_then(Node::as_str), stage.get("with")) {
             check_stage(uses, with, task, &mut diagnostics);
+            if uses == "fine-tuning" {
+                check_sets(with, data.and_then(|data| data.get("sets")), &mut diagnostics);
+            }
             for entry in with.get("upstream").map(Node::entries).unwrap_or_default() {
                 check_upstream(entry, &stages[..position], &mut diagnostics);
             }
@@ -574,7 +578,84 @@ fn check_space(parameter: &Entry, diagnostics: &mut Vec<Diagnostic>) {
     }
 }
 
+/// The sets that a fine-tuning names must be in `data.sets`.
+fn check_sets(with: &Node, sets: Option<&Node>, diagnostics: &mut Vec<Diagnostic>) {
+    let known: Vec<&str> = sets.map(Node::entries).unwrap_or_default().iter().map(|entry| entry.key.as_str()).collect();
+    let network = with.get("network");
+    let also = with.get("guard").and_then(|guard| guard.get("also")).map(Node::items).unwrap_or_default();
+    let of_training = [with.entry("rows"), network.and_then(|network| network.get("rehearsal")?.entry("set"))];
+    let of_guard = also.iter().map(|also| also.entry("set"));
+    let entries = of_training.into_iter().map(|entry| (entry, true)).chain(of_guard.map(|entry| (entry, false)));
+    for (entry, may_be_train) in entries {
+        let Some((entry, set)) = entry.and_then(|entry| Some((entry, entry.node.as_str()?))) else { continue };
+        if known.contains(&set) || may_be_train && set == "train" || set.contains("${{") {
+            continue;
+        }
+        let help = match did_you_mean(set, known.iter().copied()) {
+            Some(meant) => format!("did you mean `{meant}`?"),
+            None => format!("name its file under `data`: `sets: {{ {set}: FILE }}`"),
+        };
+        diagnostics.push(
+            Diagnostic::error(format!("there is no set `{set}` in `data.sets`")).at(value_place(entry)).with_help(help),
+        );
+    }
+}
+
+/// What is wrong in the network that a fine-tuning starts from.
+fn check_base(base: &Node, diagnostics: &mut Vec<Diagnostic>) {
+    if !matches!(base.value, Yaml::Map(_)) {
+        return;
+    }
+    let place_of_base = || base.entries().first().map(|entry| entry.key_span.clone());
+    match (given(base, "network"), given(base, "table")) {
+        (true, false) | (false, true) => {}
+        (true, true) => diagnostics.push(
+            Diagnostic::error("`network` and `table` exclude each other")
+                .at(key_place(base, "table"))
+                .with_help("`network` is for images, `table` for columns of numbers: keep one"),
+        ),
+        (false, false) => diagnostics.push(
+            Diagnostic::error("the base names no network")
+                .at(place_of_base())
+                .with_help("add `network: resnet18` for images, or `table: { mlp: {} }` for columns of numbers"),
+        ),
+    }
+    if !given(base, "weights") {
+        for key in ["sha256", "key", "map", "fresh", "trust"].into_iter().filter(|key| given(base, key)) {
+            diagnostics.push(
+                Diagnostic::error(format!("`{key}` says how a file of weights is read, and `weights` names none"))
+                    .at(key_place(base, key))
+                    .with_help(format!("add `weights: FILE`, or remove `{key}`")),
+            );
+        }
+    }
+    if let Some(input) = base.get("input") {
+        let misfits = typed::<ImageInput>(input).map(|input| input.misfits()).unwrap_or_default();
+        for misfit in misfits {
+            let key = misfit.keys.iter().find(|key| given(input, key)).copied().unwrap_or_default();
+            diagnostics.push(Diagnostic::error(misfit.message).at(place(input, key)).with_help(misfit.help));
+        }
+    }
+}
+
+fn check_augmentations(list: &Node, diagnostics: &mut Vec<Diagnostic>) {
+    let Some(augmentations) = typed::<Vec<Augmentation>>(list) else { return };
+    for (number, misfit) in Augmentation::misfits(&augmentations) {
+        let Some(node) = list.items().get(number) else { continue };
+        let settings = node.entries().first().map_or(node, |entry| &entry.node);
+        let key = misfit.keys.iter().find_map(|key| place(settings, key));
+        let place = key.unwrap_or_else(|| display_span(node, &node.span));
+        diagnostics.push(Diagnostic::error(misfit.message).at(place).with_help(misfit.help));
+    }
+}
+
 fn check_fine_tuning(with: &Node, task: Option<TaskKind>, diagnostics: &mut Vec<Diagnostic>) {
+    if let Some(base) = with.get("base") {
+        check_base(base, diagnostics);
+    }
+    if let Some(list) = with.get("network").and_then(|network| network.get("augment")) {
+        check_augmentations(list, diagnostics);
+    }
     check_metric(with.get("guard").and_then(|guard| guard.get("metric")), task, diagnostics);
     let Some(goal_node) = with.get("goal").filter(|goal| goal.value != Yaml::Null) else {
         return;

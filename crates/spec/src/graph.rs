@@ -98,7 +98,11 @@ fn vertices(stages: &[Node]) -> Vec<Vertex<'_>> {
                     explicit: false,
                 })
             };
-            let base = || node.get("with").and_then(|with| with.get("base")).filter(|_| uses == "fine-tuning");
+            // A base that is no name is a network of its own.
+            let base = || {
+                let base = node.get("with").and_then(|with| with.get("base")).filter(|_| uses == "fine-tuning");
+                base.filter(|base| !matches!(base.value, Yaml::Map(_)))
+            };
             let input = match node.get("inputs").filter(|inputs| inputs.value != Yaml::Null) {
                 Some(inputs) => named(inputs.items().first().unwrap_or(inputs), true),
                 None => match base() {

@@ -150,9 +150,10 @@ impl Pipeline {
         if let Some(input) = stage.inputs.as_ref().and_then(|inputs| inputs.as_slice().first()) {
             return input;
         }
-        match &stage.kind {
-            StageKind::FineTuning(tuning) => &tuning.base,
-            _ => index.checked_sub(1).map_or(DATA, |before| &self.stages[before].id),
+        let base = if let StageKind::FineTuning(tuning) = &stage.kind { tuning.base.stage() } else { None };
+        match base {
+            Some(base) => base,
+            None => index.checked_sub(1).map_or(DATA, |before| &self.stages[before].id),
         }
     }
 

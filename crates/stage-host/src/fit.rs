@@ -3,7 +3,7 @@
 use indexmap::IndexMap;
 use retune_protocol::{FitJob, Request, refitted};
 use retune_spec::StageKind;
-use retune_stage::{FitContext, Link, Progress, Result, Seed, StageError, Upstream};
+use retune_stage::{FitContext, Link, Progress, Result, Rows, Seed, StageError, Upstream};
 use retune_store::Store;
 use serde_json::json;
 
@@ -30,6 +30,14 @@ pub fn fit(
     let train = train_of(&sets)?;
     let raw = objects.rows(store, &job.raw)?;
     let validation = rows_of(&sets, "validation").transpose()?;
+    let is_further = |set: &&String| !matches!(set.as_str(), "train" | "validation" | "test");
+    let further: Vec<(String, Rows)> = match job.stage {
+        StageKind::FineTuning(_) => {
+            let named = sets.iter().filter(|(set, _)| is_further(set));
+            named.map(|(set, rows)| Ok((set.clone(), rows.clone().gather()?))).collect::<Result<_>>()?
+        }
+        _ => Vec::new(),
+    };
     let upstream = Upstream {
         // Only models look at them.
         train: if job.stage.is_model() && job.raw != job.rows { train_of(&raw)? } else { train.clone() },
@@ -47,6 +55,7 @@ pub fn fit(
         threads: request.threads,
         device: request.device,
         validation: validation.as_ref(),
+        sets: &further,
         upstream: Some(&upstream),
         base: base.as_deref(),
         work: Some(&work),
@@ -79,6 +88,9 @@ pub fn fit(
         for ((id, _), fitted) in job.chain.iter().zip(&chain.stages) {
             published.insert(refitted(id), publish_fitted(store, fitted.as_ref())?);
         }
+    }
+    if let Some(base) = &fit.base {
+        published.insert("base".to_owned(), publish_fitted(store, base.as_ref())?);
     }
     published.insert("fitted".to_owned(), publish_fitted(store, fit.fitted.as_ref())?);
     let summary = summary(job.stage.is_model(), rows_in, &fit.report);

@@ -40,6 +40,7 @@ impl Upstream {
         FitContext {
             seed: self.seed.derive(word),
             validation: None,
+            sets: &[],
             upstream: None,
             base: None,
             work: None,

@@ -64,6 +64,8 @@ pub struct FitContext<'a> {
     pub device: Device,
     /// The validation rows, as the stages before turned them; only fine-tuning looks at them.
     pub validation: Option<&'a Rows>,
+    /// Further named sets of rows, as the stages before turned them; only fine-tuning looks at them.
+    pub sets: &'a [(String, Rows)],
     /// The raw training rows and the stages before this one, for the folds of a model selection.
     pub upstream: Option<&'a Upstream>,
     /// The model that a fine-tuning starts from.
@@ -82,6 +84,7 @@ impl FitContext<'_> {
             threads: 1,
             device: Device::Cpu,
             validation: None,
+            sets: &[],
             upstream: None,
             base: None,
             work: None,

@@ -18,7 +18,9 @@ pub use error::StageError;
 pub use pieces::{ChainedPieces, SourcePieces, StoredPieces};
 pub use report::{Learned, RowChange, StageReport};
 pub use retune_protocol::{Device, ErrorClass, Level};
-pub use retune_table::{Field, Fold, Kind, Levels, PIECE_ROWS, Role, Schema, Table, Target, Task, Ties, encoder_hint};
+pub use retune_table::{
+    Field, Fold, ImageFile, Images, Kind, Levels, PIECE_ROWS, Role, Schema, Table, Target, Task, Ties, encoder_hint,
+};
 pub use rows::{Design, Pieces, Rows, TensorRows, available_memory, gather};
 pub use seed::Seed;
 
@@ -46,6 +48,8 @@ pub struct Fit {
     /// Of a model selection that searched the stages before it too: those stages with the values that won, fitted on all training rows. `train` is then the rows
     /// that leave them.
     pub chain: Option<FittedChain>,
+    /// Of a fine-tuning of a network that came from a file: that network as it was, to be compared with.
+    pub base: Option<Box<dyn Fitted>>,
 }
 
 /// What a stage learned. There is no unfitted `apply`, and `apply` neither adds nor drops a row.

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ndarray::Array2;
-use retune_table::{Levels, Schema, Table, Target, Ties, stack};
+use retune_table::{Images, Kind, Levels, Schema, Table, Target, Ties, stack};
 
 use crate::{Result, StageError};
 
@@ -59,7 +59,7 @@ pub trait TensorRows: Send + Sync {
     fn as_any(&self) -> &dyn Any;
 }
 
-/// What a model learns from: numbers only.
+/// What a model learns from: numbers, and images where there is a column of them.
 #[derive(Clone, Debug, Default)]
 pub struct Design {
     /// Features [rows, features], standard layout. Missing values are NaN.
@@ -68,6 +68,8 @@ pub struct Design {
     pub names: Vec<String>,
     /// For each feature that is categorical the levels that its numbers are places of; empty where none is.
     pub levels: Vec<Option<Levels>>,
+    /// The images, where there is a column of them.
+    pub images: Option<Images>,
     /// The rows' numbers in their source, for messages; empty where they are not known.
     pub row_numbers: Vec<u32>,
     /// What is predicted; `None` for rows to predict.
@@ -81,7 +83,7 @@ pub struct Design {
 impl Design {
     /// The number of rows.
     pub fn n_rows(&self) -> usize {
-        self.features.nrows()
+        self.images.as_ref().map_or(self.features.nrows(), Images::len)
     }
 
     /// The levels of a feature; `None` where it is a number.
@@ -123,6 +125,7 @@ impl Design {
             features: self.features.select(ndarray::Axis(0), indices),
             names: self.names.clone(),
             levels: self.levels.clone(),
+            images: self.images.as_ref().map(|images| images.take(indices)),
             row_numbers: if self.row_numbers.is_empty() {
                 Vec::new()
             } else {
@@ -189,9 +192,11 @@ impl Rows {
             Self::Table(table) => {
                 let (features, levels) = table.features()?;
                 let has_target = table.schema().of_role(retune_table::Role::Target).is_some();
+                let numbers = table.schema().features().filter(|field| field.kind != Kind::Image);
                 Ok(Design {
                     features,
-                    names: table.schema().features().map(|field| field.name.clone()).collect(),
+                    names: numbers.map(|field| field.name.clone()).collect(),
+                    images: table.images()?,
                     levels: if levels.iter().any(Option::is_some) { levels } else { Vec::new() },
                     row_numbers: table.row_numbers(),
                     target: if has_target { Some(table.target()?) } else { None },

@@ -182,10 +182,10 @@ impl Table {
         self.frame.column(name).ok().and_then(|column| dtype_of(column.dtype()))
     }
 
-    /// The features as a matrix [rows, features] of 64-bit floats in standard layout, in which missing values are NaN, and for each feature that is categorical
-    /// its levels, of which the numbers are the places. Fails for features that are neither.
+    /// The features but images as a matrix [rows, features] of 64-bit floats in standard layout, in which missing values are NaN, and for each feature that is
+    /// categorical its levels, of which the numbers are the places. Fails for features that are neither.
     pub fn features(&self) -> Result<(Array2<f64>, Vec<Option<Levels>>), TableError> {
-        let fields: Vec<&Field> = self.schema.features().collect();
+        let fields: Vec<&Field> = self.schema.features().filter(|field| field.kind != Kind::Image).collect();
         let features = fields.par_iter().map(|field| self.feature(field));
         let (columns, levels): (Vec<Vec<f64>>, Vec<Option<Levels>>) =
             features.collect::<Result<Vec<_>, _>>()?.into_iter().unzip();

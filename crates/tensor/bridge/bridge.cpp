@@ -1,17 +1,23 @@
 // The few calls into libtorch that tch does not wrap. Tensors come as tch's pointers: `at::Tensor*`. Every function returns null, or what went wrong.
 
 #include <ATen/Context.h>
+#include <ATen/autocast_mode.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/_foreach_add.h>
 #include <ATen/ops/_foreach_addcdiv.h>
 #include <ATen/ops/_foreach_addcmul.h>
+#include <ATen/ops/_foreach_lerp.h>
 #include <ATen/ops/_foreach_mul.h>
+#include <ATen/ops/_foreach_norm.h>
 #include <ATen/ops/_foreach_sqrt.h>
+#include <ATen/ops/_foreach_sub.h>
 #include <ATen/ops/_fused_adam.h>
 #include <ATen/ops/_fused_adamw.h>
 #include <ATen/ops/_fused_sgd.h>
 #include <ATen/ops/full.h>
+#include <ATen/ops/linalg_vector_norm.h>
+#include <ATen/ops/stack.h>
 
 #include <exception>
 #include <string>
@@ -89,15 +95,15 @@ const char *retune_sgd(at::Tensor *const *parameters, at::Tensor *const *momenta
     }
     auto values = tensors(parameters, count);
     auto gradients = take_gradients(values);
-    auto buffers = tensors(momenta, count);
     // The buffers start at zero, which makes the first step like every other.
+    auto buffers = momentum == 0.0 ? std::vector<at::Tensor>() : tensors(momenta, count);
     at::_fused_sgd_(values, gradients, buffers, weight_decay, momentum, learning_rate, 0.0, nesterov, false, false);
   });
 }
 
 // libtorch has no fused kernel for it; these are the operations of PyTorch's `foreach` form.
-const char *retune_rmsprop(at::Tensor *const *parameters, at::Tensor *const *squares, size_t count, double learning_rate, double decay, double epsilon,
-                           double weight_decay) {
+const char *retune_rmsprop(at::Tensor *const *parameters, at::Tensor *const *squares, at::Tensor *const *momenta, size_t count, double learning_rate,
+                           double decay, double momentum, double epsilon, double weight_decay) {
   return guarded([&] {
     if (count == 0) {
       return;
@@ -112,7 +118,76 @@ const char *retune_rmsprop(at::Tensor *const *parameters, at::Tensor *const *squ
     at::_foreach_addcmul_(means, gradients, gradients, 1.0 - decay);
     auto roots = at::_foreach_sqrt(means);
     at::_foreach_add_(roots, epsilon);
-    at::_foreach_addcdiv_(values, gradients, roots, -learning_rate);
+    if (momentum == 0.0) {
+      at::_foreach_addcdiv_(values, gradients, roots, -learning_rate);
+      return;
+    }
+    auto buffers = tensors(momenta, count);
+    at::_foreach_mul_(buffers, momentum);
+    at::_foreach_addcdiv_(buffers, gradients, roots, 1.0);
+    at::_foreach_add_(values, buffers, -learning_rate);
+  });
+}
+
+// The operations of PyTorch's `clip_grad_norm_`.
+const char *retune_clip(at::Tensor *const *parameters, size_t count, double longest, double *length) {
+  return guarded([&] {
+    std::vector<at::Tensor> gradients;
+    for (auto &parameter : tensors(parameters, count)) {
+      if (parameter.grad().defined()) {
+        gradients.push_back(parameter.grad());
+      }
+    }
+    if (gradients.empty()) {
+      return;
+    }
+    auto whole = at::linalg_vector_norm(at::stack(at::_foreach_norm(gradients, 2)), 2);
+    *length = whole.item<double>();
+    double factor = longest / (*length + 1e-6);
+    if (factor < 1.0) {
+      at::_foreach_mul_(gradients, factor);
+    }
+  });
+}
+
+const char *retune_pull(at::Tensor *const *parameters, at::Tensor *const *anchors, size_t count, double strength) {
+  return guarded([&] {
+    if (count == 0) {
+      return;
+    }
+    auto values = tensors(parameters, count);
+    std::vector<at::Tensor> gradients;
+    for (auto &parameter : values) {
+      TORCH_CHECK(parameter.grad().defined(), "a parameter has no gradient");
+      gradients.push_back(parameter.grad());
+    }
+    at::_foreach_add_(gradients, at::_foreach_sub(values, tensors(anchors, count)), strength);
+  });
+}
+
+const char *retune_lerp(at::Tensor *const *averages, at::Tensor *const *values, size_t count, double weight) {
+  return guarded([&] {
+    if (count > 0) {
+      auto means = tensors(averages, count);
+      at::_foreach_lerp_(means, tensors(values, count), weight);
+    }
+  });
+}
+
+// What a step casts is kept until the casting ends, so a filter is cast once for all its uses.
+const char *retune_autocast(bool cuda, bool on) {
+  return guarded([&] {
+    auto device = cuda ? at::kCUDA : at::kCPU;
+    if (on) {
+      at::autocast::set_autocast_dtype(device, at::kBFloat16);
+      at::autocast::increment_nesting();
+      at::autocast::set_autocast_enabled(device, true);
+    } else {
+      at::autocast::set_autocast_enabled(device, false);
+      if (at::autocast::decrement_nesting() == 0) {
+        at::autocast::clear_cache();
+      }
+    }
   });
 }
 

@@ -4,9 +4,9 @@
 use std::time::Instant;
 
 use ndarray::Array2;
-use retune_spec::estimators::{Activation, LearningRateSchedule, Optimizer};
-use retune_stage::{Device, Seed, Silent, Target};
-use retune_tensor::{Begin, Examples, Layer, Loss, Network, Result, Training, train};
+use retune_spec::estimators::{Activation, Adam, LearningRateSchedule, Optimizer};
+use retune_stage::{Device, Seed, Target};
+use retune_tensor::{Examples, Layer, Loss, Network, Result, Training, train};
 
 fn main() -> Result<()> {
     let threads = std::env::args().nth(1).and_then(|text| text.parse().ok()).unwrap_or(2);
@@ -18,21 +18,14 @@ fn main() -> Result<()> {
         Layer::Activation(Activation::Relu),
         Layer::Linear { inputs: 128, outputs: 10 },
     ];
-    let network = Network::new(layers, Seed(1))?;
+    let network = Network::new(layers, 64, Seed(1))?;
     let training = |epochs| Training {
-        loss: Loss::CrossEntropy { label_smoothing: 0.0 },
-        begin: Begin::Fresh,
-        optimizer: Optimizer::Adam,
-        learning_rate: 1e-3,
+        optimizer: Optimizer::Adam(Adam::default()),
         schedule: LearningRateSchedule::Constant,
-        layer_decay: 1.0,
-        weight_decay: 0.0,
         batch_size: 256,
         epochs,
-        seed: Seed(1),
         threads,
-        device: Device::Cpu,
-        progress: &Silent,
+        ..Training::new(Loss::CrossEntropy { label_smoothing: 0.0 }, Seed(1))
     };
     train(&network, &rows, None, &training(1))?;
     let start = Instant::now();

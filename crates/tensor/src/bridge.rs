@@ -35,12 +35,32 @@ unsafe extern "C" {
     fn retune_rmsprop(
         parameters: *const *mut c_void,
         squares: *const *mut c_void,
+        momenta: *const *mut c_void,
         count: usize,
         learning_rate: f64,
         decay: f64,
+        momentum: f64,
         epsilon: f64,
         weight_decay: f64,
     ) -> *const c_char;
+
+    fn retune_clip(parameters: *const *mut c_void, count: usize, longest: f64, length: *mut f64) -> *const c_char;
+
+    fn retune_pull(
+        parameters: *const *mut c_void,
+        anchors: *const *mut c_void,
+        count: usize,
+        strength: f64,
+    ) -> *const c_char;
+
+    fn retune_lerp(
+        averages: *const *mut c_void,
+        values: *const *mut c_void,
+        count: usize,
+        weight: f64,
+    ) -> *const c_char;
+
+    fn retune_autocast(cuda: bool, on: bool) -> *const c_char;
 
     fn retune_deterministic() -> *const c_char;
 }
@@ -89,17 +109,19 @@ pub(crate) fn adam(
     })
 }
 
-/// The hyperparameters of one step of stochastic gradient descent with Nesterov momentum.
+/// The hyperparameters of one step of stochastic gradient descent with momentum.
 pub(crate) struct Sgd {
     /// The learning rate.
     pub learning_rate: f64,
     /// The momentum.
     pub momentum: f64,
+    /// Whether it is Nesterov's.
+    pub nesterov: bool,
     /// The weight decay.
     pub weight_decay: f64,
 }
 
-/// Moves parameters by their gradients with Nesterov momentum, and takes the gradients away.
+/// Moves parameters by their gradients with momentum, and takes the gradients away.
 pub(crate) fn sgd(parameters: &mut [Tensor], momenta: &mut [Tensor], sgd: &Sgd) -> Result<()> {
     same_number(parameters, momenta)?;
     let (values, buffers) = (pointers(parameters), pointers(momenta));
@@ -112,7 +134,7 @@ pub(crate) fn sgd(parameters: &mut [Tensor], momenta: &mut [Tensor], sgd: &Sgd) 
             sgd.learning_rate,
             sgd.momentum,
             sgd.weight_decay,
-            true,
+            sgd.nesterov,
         )
     })
 }
@@ -123,6 +145,8 @@ pub(crate) struct Rmsprop {
     pub learning_rate: f64,
     /// The decay of the mean square.
     pub decay: f64,
+    /// The momentum.
+    pub momentum: f64,
     /// Added to the root of the mean square.
     pub epsilon: f64,
     /// The weight decay.
@@ -130,21 +154,75 @@ pub(crate) struct Rmsprop {
 }
 
 /// Moves parameters by their gradients over the root of their mean square, and takes the gradients away.
-pub(crate) fn rmsprop(parameters: &mut [Tensor], squares: &mut [Tensor], rmsprop: &Rmsprop) -> Result<()> {
+pub(crate) fn rmsprop(
+    parameters: &mut [Tensor],
+    squares: &mut [Tensor],
+    momenta: &mut [Tensor],
+    rmsprop: &Rmsprop,
+) -> Result<()> {
     same_number(parameters, squares)?;
-    let (values, means) = (pointers(parameters), pointers(squares));
+    same_number(parameters, momenta)?;
+    let (values, means, buffers) = (pointers(parameters), pointers(squares), pointers(momenta));
     // SAFETY: as in `adam`.
     checked(unsafe {
         retune_rmsprop(
             values.as_ptr(),
             means.as_ptr(),
+            buffers.as_ptr(),
             values.len(),
             rmsprop.learning_rate,
             rmsprop.decay,
+            rmsprop.momentum,
             rmsprop.epsilon,
             rmsprop.weight_decay,
         )
     })
+}
+
+/// Makes the gradients of all parameters together no longer than `longest`; gives their length before.
+pub(crate) fn clip(parameters: &mut [Tensor], longest: f64) -> Result<f64> {
+    let values = pointers(parameters);
+    let mut length = 0.0;
+    // SAFETY: as in `adam`; `length` outlives the call.
+    checked(unsafe { retune_clip(values.as_ptr(), values.len(), longest, &raw mut length) })?;
+    Ok(length)
+}
+
+/// Adds to each gradient `strength` times its parameter less its anchor.
+pub(crate) fn pull(parameters: &mut [Tensor], anchors: &mut [Tensor], strength: f64) -> Result<()> {
+    same_number(parameters, anchors)?;
+    let (values, anchors) = (pointers(parameters), pointers(anchors));
+    // SAFETY: as in `adam`.
+    checked(unsafe { retune_pull(values.as_ptr(), anchors.as_ptr(), values.len(), strength) })
+}
+
+/// Moves averages by the share `weight` of the way to values.
+pub(crate) fn lerp(averages: &mut [Tensor], values: &mut [Tensor], weight: f64) -> Result<()> {
+    same_number(averages, values)?;
+    let (averages, values) = (pointers(averages), pointers(values));
+    // SAFETY: as in `adam`.
+    checked(unsafe { retune_lerp(averages.as_ptr(), values.as_ptr(), averages.len(), weight) })
+}
+
+/// While it lives, filters and matrix products of this thread are computed with 16-bit floats of 8 bits of exponent.
+pub(crate) struct Autocast {
+    cuda: bool,
+}
+
+impl Autocast {
+    /// Turns it on.
+    pub fn new(cuda: bool) -> Result<Self> {
+        // SAFETY: takes plain values.
+        checked(unsafe { retune_autocast(cuda, true) })?;
+        Ok(Self { cuda })
+    }
+}
+
+impl Drop for Autocast {
+    fn drop(&mut self) {
+        // SAFETY: takes plain values. Turning it off cannot fail in a way that anybody could mend.
+        let _ = checked(unsafe { retune_autocast(self.cuda, false) });
+    }
 }
 
 /// Makes libtorch take its deterministic algorithms, for the whole process.

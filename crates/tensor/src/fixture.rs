@@ -69,6 +69,52 @@ pub(crate) struct Steps {
     pub after: BTreeMap<usize, Vec<Vec<f32>>>,
 }
 
+/// What PyTorch makes of further options; `tests/reference/optimizers.py` writes it.
+#[derive(Deserialize)]
+pub(crate) struct Options {
+    pub start: Vec<Vec<f32>>,
+    pub steps: Vec<OptionSteps>,
+    pub schedules: Vec<ScheduleRates>,
+    pub plateau: Plateaus,
+    pub clipping: BTreeMap<String, Clipped>,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct OptionSteps {
+    pub optimizer: String,
+    pub options: BTreeMap<String, serde_json::Value>,
+    pub after: BTreeMap<usize, Vec<Vec<f32>>>,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct ScheduleRates {
+    pub schedule: String,
+    pub options: BTreeMap<String, serde_json::Value>,
+    pub rates: Vec<f64>,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct Plateaus {
+    pub losses: Vec<f64>,
+    pub cases: Vec<PlateauCase>,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct PlateauCase {
+    pub options: BTreeMap<String, serde_json::Value>,
+    pub rates: Vec<f64>,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct Clipped {
+    pub gradients: Vec<Vec<f32>>,
+    pub norm: Option<f64>,
+}
+
+pub(crate) fn options() -> Options {
+    serde_json::from_str(include_str!("../tests/fixtures/optimizers.json")).unwrap()
+}
+
 pub(crate) fn read() -> Fixture {
     serde_json::from_str(include_str!("../tests/fixtures/networks.json")).unwrap()
 }
@@ -97,7 +143,7 @@ pub(crate) fn network(activation: Activation, parameters: &[Vec<f32>]) -> Networ
 
 /// A network of layers whose tensors are what `values` gives for their number and name.
 pub(crate) fn with(layers: Vec<Layer>, mut values: impl FnMut(usize, &Tensor) -> Vec<f32>) -> Network {
-    let mut network = Network::new(layers, Seed(0)).unwrap();
+    let mut network = Network::new(layers, 4, Seed(0)).unwrap();
     let tensors: Vec<(String, Tensor)> = network
         .tensors()
         .enumerate()

@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use indexmap::IndexMap;
 use memmap2::Mmap;
 use ndarray::Array2;
-use retune_stage::{Design, Role, Schema, StageError, Table, Target, Task, TensorRows, Ties};
+use retune_stage::{
+    Design, Kind as ColumnKind, Role, Schema, StageError, Table, Target, Task, TensorRows, Ties, encoder_hint,
+};
 use tch::{Kind, Tensor};
 
 use crate::{Result, TensorError, network, weights};
@@ -101,7 +103,12 @@ impl Tensors {
         let kept = [Role::Feature, Role::Target, Role::Weight, Role::RowNumber];
         let fields = table.schema().fields.iter().filter(|field| kept.contains(&field.role)).cloned().collect();
         let schema = Schema { fields, task: table.schema().task.clone() };
-        let rows = Self::from_design(&retune_stage::Rows::Table(table.clone()).design()?, &schema)?;
+        let design = retune_stage::Rows::Table(table.clone()).design()?;
+        if let Some(images) = &design.images {
+            let message = format!("column `{}` is image, where numbers are needed", images.name());
+            return Err(StageError::data(message).help(encoder_hint(ColumnKind::Image)));
+        }
+        let rows = Self::from_design(&design, &schema)?;
         if schema.of_role(Role::RowNumber).is_none() {
             return Ok(rows);
         }
@@ -271,7 +278,7 @@ fn values<T: tch::kind::Element + Clone + Default>(tensor: &Tensor) -> Result<Ve
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
     use ndarray::array;
-    use retune_stage::{Field, Kind as ColumnKind};
+    use retune_stage::Field;
 
     use super::*;
 

@@ -1,120 +1,22 @@
 //! The training loop.
 
-use std::f64::consts::PI;
+use std::collections::{BTreeSet, HashMap};
+use std::ops::Range;
+use std::path::Path;
 
-use ndarray::ArrayView2;
-use rand::SeedableRng;
-use rand::seq::SliceRandom;
-use rand_chacha::ChaCha8Rng;
 use retune_spec::estimators::{LearningRateSchedule, Optimizer as Algorithm};
-use retune_stage::{Device, Progress, Seed, Target};
+use retune_spec::fine_tuning::{Averaging, OnDivergence, Precision};
+use retune_stage::{Device, Level, Progress, Seed, Silent};
 use serde::{Deserialize, Serialize};
-use tch::{Kind, Reduction, Tensor};
+use tch::Tensor;
 
-use crate::{Mode, Network, Optimizer, Result, TensorError, device, network, weights};
-
-/// Rows with their targets and weights on a device.
-pub struct Examples {
-    features: Tensor,
-    targets: Tensor,
-    weights: Option<Tensor>,
-}
-
-impl Examples {
-    /// Rows on a device: features [rows, features], classes [rows] or values [rows, 1], and weights [rows], which are best around one.
-    pub fn new(features: ArrayView2<f64>, target: &Target, weights: Option<&[f64]>, device: Device) -> Result<Self> {
-        let n_rows = features.nrows();
-        if n_rows == 0 || target.len() != n_rows || weights.is_some_and(|weights| weights.len() != n_rows) {
-            let n_weights = weights.map_or(n_rows, <[f64]>::len);
-            return Err(TensorError::failed(format!(
-                "{n_rows} rows have {} targets and {n_weights} weights",
-                target.len()
-            )));
-        }
-        let device = device::resolve(device)?;
-        let targets = match target {
-            Target::Classes { codes, .. } => {
-                Tensor::f_from_slice(&codes.iter().map(|&code| i64::from(code)).collect::<Vec<_>>())?
-            }
-            Target::Values(values) => floats(values)?.f_reshape([-1, 1])?,
-        };
-        Ok(Self {
-            features: network::matrix(features)?.f_to(device)?,
-            targets: targets.f_to(device)?,
-            weights: weights.map(|weights| Ok::<_, TensorError>(floats(weights)?.f_to(device)?)).transpose()?,
-        })
-    }
-
-    /// The number of rows.
-    pub fn n_rows(&self) -> usize {
-        self.features.size().first().map_or(0, |&rows| rows as usize)
-    }
-
-    /// The features [rows, features].
-    pub fn features(&self) -> &Tensor {
-        &self.features
-    }
-
-    /// The rows that `cut` takes out of each tensor.
-    fn cut(&self, cut: impl Fn(&Tensor) -> Result<Tensor, tch::TchError>) -> Result<Self> {
-        Ok(Self {
-            features: cut(&self.features)?,
-            targets: cut(&self.targets)?,
-            weights: self.weights.as_ref().map(cut).transpose()?,
-        })
-    }
-}
-
-fn floats(values: &[f64]) -> Result<Tensor> {
-    Ok(Tensor::f_from_slice(&values.iter().map(|&value| value as f32).collect::<Vec<_>>())?)
-}
-
-/// What is made small: its mean over the rows, each times its weight.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Loss {
-    /// The cross-entropy of classes.
-    CrossEntropy {
-        /// The share that the target's probability gives up to all labels alike.
-        label_smoothing: f64,
-    },
-    /// The cross-entropy of classes times the square of how far the true class's probability is from one (Lin et al. 2017, gamma 2).
-    Focal,
-    /// The squared error of values.
-    MeanSquaredError,
-    /// The absolute error of values.
-    MeanAbsoluteError,
-    /// Half the squared error of values up to one, and the absolute error less a half beyond (Huber 1964).
-    Huber,
-}
-
-impl Loss {
-    /// The loss of a network's output for rows: a tensor of one value.
-    pub fn of(self, output: &Tensor, rows: &Examples) -> Result<Tensor> {
-        let Some(weights) = &rows.weights else {
-            return self.reduced(output, rows, Reduction::Mean);
-        };
-        let losses = self.reduced(output, rows, Reduction::None)?;
-        let losses = if losses.dim() > 1 { losses.f_mean_dim([1i64].as_slice(), false, None::<Kind>)? } else { losses };
-        Ok(losses.f_mul(weights)?.f_mean(None::<Kind>)?)
-    }
-
-    fn reduced(self, output: &Tensor, rows: &Examples, reduction: Reduction) -> Result<Tensor> {
-        Ok(match self {
-            Self::CrossEntropy { label_smoothing } => {
-                output.f_cross_entropy_loss(&rows.targets, None::<&Tensor>, reduction, -100, label_smoothing)?
-            }
-            Self::Focal => {
-                let entropies = Self::CrossEntropy { label_smoothing: 0.0 }.reduced(output, rows, Reduction::None)?;
-                let missed = entropies.f_neg()?.f_expm1()?; // The true label's probability less one.
-                let losses = missed.f_square()?.f_mul(&entropies)?;
-                if reduction == Reduction::None { losses } else { losses.f_mean(None::<Kind>)? }
-            }
-            Self::MeanSquaredError => output.f_mse_loss(&rows.targets, reduction)?,
-            Self::MeanAbsoluteError => output.f_l1_loss(&rows.targets, reduction)?,
-            Self::Huber => output.f_huber_loss(&rows.targets, reduction, 1.0)?,
-        })
-    }
-}
+use crate::bridge::Autocast;
+use crate::checkpoint::{Checkpoint, Named, State};
+use crate::layer::{ForwardPass, Role};
+use crate::loss::Loss;
+use crate::rows::{Batch, Examples, Supply, shuffled};
+use crate::schedule::Schedule;
+use crate::{Mode, Network, Optimizer, Result, TensorError, bridge, device, weights};
 
 /// Whether the network has to prove itself against what it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,26 +27,61 @@ pub enum Begin {
     Base,
 }
 
+/// Parameters that are learned from an epoch on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Thawed {
+    /// The epoch, counted from 1.
+    pub epoch: usize,
+    /// Their names.
+    pub parameters: BTreeSet<String>,
+}
+
+/// What pulls parameters back.
+pub struct Anchor<'a> {
+    /// What they are pulled towards; those that are not there, towards zero.
+    pub parameters: &'a HashMap<String, Tensor>,
+    /// How strongly: the gradient of half this times the square of the distance is added.
+    pub strength: f64,
+}
+
 /// How a network is trained.
 pub struct Training<'a> {
     /// What is made small.
     pub loss: Loss,
     /// Where from.
     pub begin: Begin,
+    /// What is learned, and from which epoch on; everything where this is empty.
+    pub thawed: Vec<Thawed>,
     /// The optimiser.
     pub optimizer: Algorithm,
     /// The learning rate of the last layer at the start.
     pub learning_rate: f64,
     /// How the rate changes.
     pub schedule: LearningRateSchedule,
-    /// The rate of a layer is that of the layer after it times this.
+    /// Epochs over which it rises before.
+    pub warm_up: f64,
+    /// The rate of a block is that of the block after it times this.
     pub layer_decay: f64,
-    /// Weight decay of matrices.
+    /// Weight decay of matrices and filters.
     pub weight_decay: f64,
-    /// Rows of a step.
+    /// Rows of a pass.
     pub batch_size: usize,
+    /// Passes of a step.
+    pub accumulate: usize,
     /// At most so many passes over the rows.
     pub epochs: usize,
+    /// The greatest length of all gradients together.
+    pub clip_norm: Option<f64>,
+    /// What is averaged.
+    pub average: Averaging,
+    /// Whether batch norms keep their statistics.
+    pub frozen_norms: bool,
+    /// What pulls parameters back.
+    pub anchor: Option<Anchor<'a>>,
+    /// What is done when the loss is no longer a number.
+    pub on_divergence: OnDivergence,
+    /// Numbers that passes are computed with.
+    pub precision: Precision,
     /// Decides about the order of the rows and what is dropped.
     pub seed: Seed,
     /// Threads of libtorch.
@@ -153,13 +90,46 @@ pub struct Training<'a> {
     pub device: Device,
     /// Where to say how far it is.
     pub progress: &'a dyn Progress,
+    /// Where the training is kept, so that it goes on with the same bits when it was interrupted.
+    pub checkpoint: Option<&'a Path>,
+}
+
+impl Training<'_> {
+    /// One with AdamW, a rate of 0.001 and batches of 32 for ten epochs on one thread of the processor; whatever else is wanted is put in its place.
+    pub fn new(loss: Loss, seed: Seed) -> Training<'static> {
+        Training {
+            loss,
+            begin: Begin::Fresh,
+            thawed: Vec::new(),
+            optimizer: Algorithm::default(),
+            learning_rate: 1e-3,
+            schedule: LearningRateSchedule::default(),
+            warm_up: 0.0,
+            layer_decay: 1.0,
+            weight_decay: 0.0,
+            batch_size: 32,
+            accumulate: 1,
+            epochs: 10,
+            clip_norm: None,
+            average: Averaging::None,
+            frozen_norms: false,
+            anchor: None,
+            on_divergence: OnDivergence::Stop,
+            precision: Precision::F32,
+            seed,
+            threads: 1,
+            device: Device::Cpu,
+            progress: &Silent,
+            checkpoint: None,
+        }
+    }
 }
 
 /// Ends a training that no longer helps, and keeps the best parameters.
 pub struct EarlyStopping<'a> {
     /// The rows that judge.
-    pub rows: &'a Examples,
-    /// After so many epochs in a row whose loss was not below the best.
+    pub rows: &'a dyn Supply,
+    /// After so many epochs in a row whose loss was not below the best; 0 makes every epoch and keeps the last parameters.
     pub patience: usize,
 }
 
@@ -173,70 +143,31 @@ pub struct History {
     /// The same before the first epoch, for a training that began from a base.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base_validation: Option<f64>,
+    /// The learning rate at the start of each epoch.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub learning_rate: Vec<f64>,
     /// The epoch whose parameters were kept: 0 is the base.
     pub best_epoch: usize,
 }
 
-/// Trains a copy of a network in mini-batches whose order is drawn anew in each epoch. Same seed, rows, threads and device: same bits.
+/// Goes back at most so often.
+const ROLLBACKS: usize = 5;
+
+/// Trains a copy of a network in mini-batches whose order is drawn anew in each epoch. Same seed, rows, threads and device: same bits, also where the training was
+/// interrupted and goes on from its checkpoint.
 ///
 /// Fails with the epoch, the batch and the learning rate where the loss is no longer a finite number, and when somebody asks to stop.
 pub fn train(
     network: &Network,
-    rows: &Examples,
+    rows: &dyn Supply,
     early_stopping: Option<EarlyStopping>,
     training: &Training,
 ) -> Result<(Network, History)> {
     device::set_threads(training.threads)?;
     let device = device::resolve(training.device)?;
-    let network = network.copy(device)?;
-    network.record_gradients()?;
-    let mut optimizer =
-        Optimizer::new(training.optimizer, network.groups(training.weight_decay, training.layer_decay))?;
-    let mut watch = early_stopping.map(|rule| Watch::new(rule, &network, training)).transpose()?;
-    let mut history = History { base_validation: watch.as_ref().and_then(|watch| watch.base), ..History::default() };
-
-    let mut shuffling = ChaCha8Rng::seed_from_u64(training.seed.derive("shuffle").0);
-    let mut dropping = ChaCha8Rng::seed_from_u64(training.seed.derive("dropout").0);
-    let n_rows = rows.n_rows();
-    let ends = ends(n_rows, training.batch_size, network.fewest_rows())?;
-    let mut order: Vec<i64> = (0..n_rows as i64).collect();
-    for epoch in 1..=training.epochs {
-        training.progress.check_cancelled()?;
-        order.shuffle(&mut shuffling);
-        let order = Tensor::f_from_slice(&order)?.f_to(device)?;
-        let mut sum = 0.0;
-        for (batch, &end) in ends.iter().enumerate() {
-            let start = batch * training.batch_size;
-            let length = end - start;
-            let chosen = order.f_narrow(0, start as i64, length as i64)?;
-            let rows = rows.cut(|tensor| tensor.f_index_select(0, &chosen))?;
-            let learning_rate = training.rate(epoch - 1, batch, ends.len());
-
-            let output = network.forward(&rows.features, &mut Mode::Train(&mut dropping))?; // [batch, outputs]
-            let loss = training.loss.of(&output, &rows)?;
-            let value = loss.f_double_value(&[])?;
-            if !value.is_finite() {
-                return Err(diverged(
-                    value,
-                    &format!("epoch {epoch}, batch {} (learning rate {learning_rate:.3e})", batch + 1),
-                ));
-            }
-            loss.f_backward()?;
-            optimizer.step(learning_rate)?;
-            sum += value * length as f64;
-        }
-        training.progress.update("epoch", epoch as u64, Some(training.epochs as u64));
-        history.train.push(sum / n_rows as f64);
-        history.best_epoch = epoch;
-        if let Some(watch) = &mut watch {
-            history.validation.push(watch.judge(epoch, &network)?);
-            history.best_epoch = watch.best_epoch;
-            if watch.is_over(epoch) {
-                break;
-            }
-        }
-    }
-    let network = watch.map_or_else(|| network.copy(tch::Device::Cpu), |watch| watch.best.copy(tch::Device::Cpu))?;
+    let mut run = Run::new(network.copy(device)?, rows, early_stopping, training)?;
+    run.go_on()?;
+    let (network, history) = run.finish()?;
     for (name, tensor) in network.tensors() {
         // The last step may have spoilt what no loss has seen since.
         if !weights::is_finite(tensor)? {
@@ -246,8 +177,529 @@ pub fn train(
     Ok((network, history))
 }
 
-/// Where batches end. A last batch of fewer than `fewest` rows joins the one before it. Fails where no step has that many.
-fn ends(n_rows: usize, batch_size: usize, fewest: usize) -> Result<Vec<usize>> {
+/// A training on its way.
+struct Run<'a> {
+    training: &'a Training<'a>,
+    rows: &'a dyn Supply,
+    judges: Option<EarlyStopping<'a>>,
+    network: Network,
+    optimizer: Optimizer,
+    /// The averaged parameters and statistics, once there are such.
+    average: Option<Network>,
+    /// The best parameters so far, where rows judge.
+    best: Option<Network>,
+    state: State,
+    checkpoint: Checkpoint,
+    /// The batches of an epoch.
+    cuts: Vec<Range<usize>>,
+    /// How it was when the epoch began, where it may have to go back.
+    epoch_began: Option<(State, HashMap<String, Tensor>)>,
+    /// Layers at the input that learn nothing. They work as in prediction.
+    n_frozen: usize,
+    /// What these make of the training rows and of those that judge, where it is the same in each epoch and not too much.
+    remembered: Option<Remembered>,
+}
+
+/// What frozen layers make of rows.
+struct Remembered {
+    rows: Examples,
+    judges: Option<Examples>,
+}
+
+/// What frozen layers make of rows is remembered up to so many numbers.
+const REMEMBERED: usize = 1 << 28;
+
+impl<'a> Run<'a> {
+    fn new(
+        network: Network,
+        rows: &'a dyn Supply,
+        judges: Option<EarlyStopping<'a>>,
+        training: &'a Training<'a>,
+    ) -> Result<Self> {
+        let cuts = cuts(rows.n_rows(), training.batch_size, network.fewest_rows())?;
+        let optimizer = Optimizer::new(training.optimizer, Vec::new())?;
+        let checkpoint = Checkpoint::at(training.checkpoint);
+        let kept = checkpoint.read();
+        let state = State::default();
+        let mut run = Self {
+            training,
+            rows,
+            judges,
+            network,
+            optimizer,
+            average: None,
+            best: None,
+            state,
+            checkpoint,
+            cuts,
+            epoch_began: None,
+            n_frozen: 0,
+            remembered: None,
+        };
+        match kept {
+            Some((state, tensors)) => run.restore(state, &tensors)?,
+            None => run.begin()?,
+        }
+        Ok(run)
+    }
+
+    /// What is done before the first epoch.
+    fn begin(&mut self) -> Result<()> {
+        self.thaw(1)?;
+        if self.training.begin == Begin::Base && self.judges.is_some() {
+            let loss = self.judge(0)?;
+            self.state.history.base_validation = Some(loss);
+        }
+        Ok(())
+    }
+
+    /// Lets everything be learned whose epoch has come, and gives what is new to the optimiser.
+    fn thaw(&mut self, epoch: usize) -> Result<()> {
+        let thawed: Vec<&Thawed> = self.training.thawed.iter().filter(|thawed| thawed.epoch <= epoch).collect();
+        let everything = self.training.thawed.is_empty();
+        self.network.learn(|name, _| everything || thawed.iter().any(|thawed| thawed.parameters.contains(name)))?;
+        let known: BTreeSet<String> = self.optimizer.names().map(str::to_owned).collect();
+        let mut groups = self.network.groups(self.training.weight_decay, self.training.layer_decay);
+        for group in &mut groups {
+            group.parameters.retain(|(name, _)| !known.contains(name));
+        }
+        groups.retain(|group| !group.parameters.is_empty());
+        self.optimizer.add(groups)?;
+        self.remember()
+    }
+
+    /// Computes once what frozen layers make of rows that are the same in each epoch.
+    fn remember(&mut self) -> Result<()> {
+        let n_frozen = self.network.n_frozen();
+        if n_frozen == self.n_frozen && (n_frozen == 0 || self.remembered.is_some()) {
+            return Ok(());
+        }
+        (self.n_frozen, self.remembered) = (n_frozen, None);
+        let holds_any = self.network.layers()[..n_frozen].iter().any(|named| !named.layer.is_light());
+        if !holds_any || !self.rows.is_fixed() || self.judges.as_ref().is_some_and(|rule| !rule.rows.is_fixed()) {
+            return Ok(());
+        }
+        let Some(rows) = remembered(&self.network, n_frozen, self.rows)? else { return Ok(()) };
+        let judges = match &self.judges {
+            Some(rule) => match remembered(&self.network, n_frozen, rule.rows)? {
+                Some(judges) => Some(judges),
+                None => return Ok(()),
+            },
+            None => None,
+        };
+        self.remembered = Some(Remembered { rows, judges });
+        Ok(())
+    }
+
+    /// The output for a batch, or for what frozen layers made of one.
+    fn forward(&self, inputs: &Tensor, is_remembered: bool, pass: &mut ForwardPass) -> Result<Tensor> {
+        let n_layers = self.network.layers().len();
+        if is_remembered || self.n_frozen == 0 {
+            return self.network.forward_part(self.n_frozen..n_layers, inputs, &mut Mode::Train(pass));
+        }
+        let features = {
+            let _no_grad = tch::no_grad_guard();
+            self.network.forward_part(0..self.n_frozen, inputs, &mut Mode::Predict)?
+        };
+        self.network.forward_part(self.n_frozen..n_layers, &features, &mut Mode::Train(pass))
+    }
+
+    fn go_on(&mut self) -> Result<()> {
+        while !self.state.finished && self.state.epoch <= self.training.epochs {
+            match self.epoch() {
+                Ok(()) => {}
+                Err(Stop::Diverged(error)) => self.roll_back(error)?,
+                Err(Stop::Failed(error)) => {
+                    if error.0.class == retune_stage::ErrorClass::Cancelled {
+                        self.keep()?;
+                    }
+                    return Err(self.told(error));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// One epoch, or what is left of it.
+    fn epoch(&mut self) -> Result<(), Stop> {
+        let (training, epoch) = (self.training, self.state.epoch);
+        if self.state.batch == 0 {
+            self.thaw(epoch)?;
+            if training.on_divergence == OnDivergence::RollBack {
+                let tensors = self.tensors()?.into_iter().map(|(name, tensor)| Ok((name, copied(&tensor)?)));
+                self.epoch_began = Some((self.state.clone(), tensors.collect::<Result<_>>()?));
+            }
+        }
+        let seed = training.seed.derive(&format!("epoch {epoch}"));
+        let order = shuffled(self.rows.n_rows(), seed.derive("shuffle"));
+        let cuts = self.cuts.clone();
+        let first = self.state.batch;
+        // The borrow of the rows must not be one of the training, which each step changes.
+        let remembered = self.remembered.take();
+        let rows = remembered.as_ref().map_or(self.rows, |remembered| &remembered.rows as &dyn Supply);
+        let result = rows.batches(&order, &cuts[first..], first, seed).map_err(Stop::from).and_then(|mut batches| {
+            while self.state.batch < cuts.len() {
+                training.progress.check_cancelled().map_err(TensorError)?;
+                if self.checkpoint.is_due() {
+                    self.keep()?;
+                }
+                self.step(&mut batches, &cuts, seed, remembered.is_some())?;
+            }
+            Ok(())
+        });
+        self.remembered = remembered;
+        result?;
+        training.progress.update("epoch", epoch as u64, Some(training.epochs as u64));
+        self.end_epoch()
+    }
+
+    /// One step of the optimiser: as many batches as it takes gradients of, fewer at the end of an epoch.
+    fn step(
+        &mut self,
+        batches: &mut dyn Iterator<Item = Result<Batch>>,
+        cuts: &[Range<usize>],
+        seed: Seed,
+        is_remembered: bool,
+    ) -> Result<(), Stop> {
+        let (training, epoch, first) = (self.training, self.state.epoch, self.state.batch);
+        let last = (first + training.accumulate).min(cuts.len());
+        let n_rows: usize = cuts[first..last].iter().map(ExactSizeIterator::len).sum();
+        let rate = self.rate(epoch, first);
+        if first == 0 {
+            self.state.history.learning_rate.truncate(epoch - 1);
+            self.state.history.learning_rate.push(rate);
+        }
+        for place in first..last {
+            let batch = batches.next().ok_or_else(|| TensorError::failed("the rows of an epoch ran out"))??;
+            let mut pass = ForwardPass::new(seed.derive(&format!("batch {place}")));
+            pass.frozen_norms = training.frozen_norms;
+            let (loss, value) = self.loss(&batch, is_remembered, &mut pass)?;
+            if !value.is_finite() {
+                let place = format!("epoch {epoch}, batch {} (learning rate {rate:.3e})", place + 1);
+                return Err(Stop::Diverged(diverged(value, &place)));
+            }
+            // Together the gradients are those of the mean over all rows of the step.
+            let share = cuts[place].len() as f64 / n_rows as f64;
+            let loss = if share < 1.0 { loss.f_mul_scalar(share).map_err(TensorError::from)? } else { loss };
+            loss.f_backward().map_err(TensorError::from)?;
+            self.state.sum += value * cuts[place].len() as f64;
+        }
+        if let Some(anchor) = &training.anchor {
+            self.optimizer.pull(anchor.parameters, anchor.strength)?;
+        }
+        if let Some(longest) = training.clip_norm {
+            self.optimizer.clip(longest)?;
+        }
+        self.optimizer.step(rate)?;
+        self.state.steps += 1;
+        self.state.batch = last;
+        if let Averaging::Ema(ema) = training.average {
+            let steps = self.state.steps as f64;
+            self.average_with(1.0 - ema.decay.min((1.0 + steps) / (10.0 + steps)))?;
+        }
+        Ok(())
+    }
+
+    /// The loss of a batch, auxiliary heads included, to go back from, and the value of the main one.
+    fn loss(&self, batch: &Batch, is_remembered: bool, pass: &mut ForwardPass) -> Result<(Tensor, f64)> {
+        let training = self.training;
+        let output = {
+            let _cast = match training.precision {
+                Precision::Bf16 => Some(Autocast::new(batch.inputs.device().is_cuda())?),
+                Precision::F32 => None,
+            };
+            self.forward(&batch.inputs, is_remembered, pass)? // [batch, outputs]
+        };
+        let exact = |output: &Tensor| output.f_to_kind(tch::Kind::Float);
+        let loss = training.loss.of(&exact(&output)?, batch)?;
+        let value = loss.f_double_value(&[])?;
+        let whole = pass.auxiliary.drain(..).try_fold(loss, |sum, (weight, said)| {
+            let own = training.loss.of(&exact(&said)?, batch)?;
+            Ok::<_, TensorError>(sum.f_add(&own.f_mul_scalar(weight)?)?)
+        })?;
+        Ok((whole, value))
+    }
+
+    fn rate(&self, epoch: usize, batch: usize) -> f64 {
+        let training = self.training;
+        let schedule = Schedule {
+            kind: training.schedule,
+            learning_rate: training.learning_rate * self.state.rate_factor,
+            warm_up: training.warm_up,
+            epochs: training.epochs,
+        };
+        schedule.rate(epoch - 1, batch, self.cuts.len(), &self.state.history.validation)
+    }
+
+    /// What is done after the last batch of an epoch.
+    fn end_epoch(&mut self) -> Result<(), Stop> {
+        let epoch = self.state.epoch;
+        self.state.history.train.push(self.state.sum / self.rows.n_rows() as f64);
+        self.state.history.best_epoch = epoch;
+        if let Averaging::Swa(swa) = self.training.average
+            && epoch as f64 > swa.from * self.training.epochs as f64
+        {
+            self.state.averaged += 1;
+            self.average_with(1.0 / self.state.averaged as f64)?;
+            self.count_norms()?;
+        }
+        let mut is_over = false;
+        if self.judges.is_some() {
+            let loss = match self.judge(epoch) {
+                Ok(loss) => loss,
+                Err(error) if error.0.message.starts_with(DIVERGED) => return Err(Stop::Diverged(error)),
+                Err(error) => return Err(Stop::Failed(error)),
+            };
+            self.state.history.validation.push(loss);
+            is_over = self
+                .judges
+                .as_ref()
+                .is_some_and(|rule| rule.patience > 0 && epoch - self.state.history.best_epoch >= rule.patience);
+        }
+        self.state.sum = 0.0;
+        self.state.batch = 0;
+        self.state.epoch += 1;
+        self.state.finished = is_over || self.state.epoch > self.training.epochs;
+        Ok(())
+    }
+
+    /// The parameters that are judged and kept: averaged ones where there are such.
+    fn candidate(&self) -> &Network {
+        self.average.as_ref().unwrap_or(&self.network)
+    }
+
+    /// The loss of the rows that judge; keeps a copy of the best parameters.
+    fn judge(&mut self, epoch: usize) -> Result<f64> {
+        let Some(rule) = &self.judges else { return Ok(f64::NAN) };
+        let loss = match self.remembered.as_ref().and_then(|remembered| remembered.judges.as_ref()) {
+            // Frozen layers are the same in averages.
+            Some(judges) => loss_after(self.candidate(), self.n_frozen, judges, self.training.loss)?,
+            None => loss_of(self.candidate(), rule.rows, self.training.loss)?,
+        };
+        if !loss.is_finite() {
+            return Err(diverged(loss, &format!("epoch {epoch}, on the rows of early stopping")));
+        }
+        if rule.patience == 0 {
+            self.state.history.best_epoch = epoch;
+        } else if self.state.best_loss.is_none_or(|best| loss < best) {
+            self.state.best_loss = Some(loss);
+            self.best = Some(self.candidate().copy(self.network.device())?);
+            self.state.history.best_epoch = epoch;
+        } else {
+            // The best so far is the first of the least losses, or the base.
+            self.state.history.best_epoch = self.best_epoch();
+        }
+        Ok(loss)
+    }
+
+    fn best_epoch(&self) -> usize {
+        let history = &self.state.history;
+        let losses =
+            [history.base_validation.unwrap_or(f64::INFINITY)].into_iter().chain(history.validation.iter().copied());
+        let least = losses.enumerate().fold(
+            (0, f64::INFINITY),
+            |best, (epoch, loss)| {
+                if loss < best.1 { (epoch, loss) } else { best }
+            },
+        );
+        least.0
+    }
+
+    /// Moves the averaged parameters by a share of the way to those of now. The first time they are those of now.
+    fn average_with(&mut self, weight: f64) -> Result<()> {
+        let Some(average) = &mut self.average else {
+            self.average = Some(self.network.copy(self.network.device())?);
+            return Ok(());
+        };
+        let shallow = |(_, tensor): (&str, &Tensor)| tensor.shallow_clone();
+        let mut means: Vec<Tensor> = average.tensors().map(shallow).collect();
+        let mut values: Vec<Tensor> = self.network.tensors().map(shallow).collect();
+        bridge::lerp(&mut means, &mut values, weight)
+    }
+
+    /// Lets the batch norms of the averaged network count all training rows.
+    fn count_norms(&mut self) -> Result<()> {
+        let Some(average) = &mut self.average else { return Ok(()) };
+        if self.training.frozen_norms || !average.plan().any(|(_, _, role)| role == Role::Statistic) {
+            return Ok(());
+        }
+        let _no_grad = tch::no_grad_guard();
+        average.learn(|_, role| role == Role::Norm)?;
+        for (counted, batch) in self.rows.plain(self.training.batch_size)?.enumerate() {
+            let mut pass = ForwardPass::new(Seed(0));
+            pass.norm_momentum = 1.0 / (counted + 1) as f64;
+            pass.drops_nothing = true;
+            drop(average.forward(&batch?.inputs, &mut Mode::Train(&mut pass))?);
+        }
+        average.learn(|_, _| false)
+    }
+
+    /// Goes back to the beginning of the epoch, and on at half the rate.
+    fn roll_back(&mut self, error: TensorError) -> Result<()> {
+        let Some((began, tensors)) = self.epoch_began.take() else { return Err(error) };
+        if began.rollbacks == ROLLBACKS {
+            return Err(error.help(format!(
+                "it went back {ROLLBACKS} times, each time on at half the rate; lower `learning_rate`"
+            )));
+        }
+        let text =
+            format!("{}; back to the beginning of epoch {}, and on at half the rate", error.0.message, began.epoch);
+        self.training.progress.message(Level::Warning, &text);
+        let mut state = began;
+        state.rate_factor /= 2.0;
+        state.rollbacks += 1;
+        // What was thawed in the epoch is thawed again.
+        self.optimizer = Optimizer::new(self.training.optimizer, Vec::new())?;
+        self.restore(state, &tensors)
+    }
+
+    /// Every tensor of the training by name.
+    fn tensors(&self) -> Result<Named> {
+        let of = |prefix: &'static str, network: &Network| -> Named {
+            network.tensors().map(|(name, tensor)| (format!("{prefix}/{name}"), tensor.shallow_clone())).collect()
+        };
+        if self.state.finished {
+            return Ok(of(BEST, self.best.as_ref().unwrap_or(self.candidate())));
+        }
+        let mut all = of(NETWORK, &self.network);
+        all.extend(self.average.as_ref().map(|average| of(AVERAGE, average)).unwrap_or_default());
+        all.extend(self.best.as_ref().map(|best| of(BEST, best)).unwrap_or_default());
+        all.extend(self.optimizer.state()?.into_iter().map(|(name, tensor)| (format!("{OPTIMIZER}/{name}"), tensor)));
+        Ok(all)
+    }
+
+    /// Goes on from where a training was.
+    fn restore(&mut self, state: State, tensors: &HashMap<String, Tensor>) -> Result<()> {
+        let has = |prefix: &str| tensors.keys().any(|name| name.starts_with(&format!("{prefix}/")));
+        let network = |prefix: &str| -> Result<Network> {
+            let mut copy = self.network.copy(self.network.device())?;
+            let _no_grad = tch::no_grad_guard();
+            for (name, tensor) in copy.tensors_mut() {
+                let kept = tensors.get(&format!("{prefix}/{name}"));
+                tensor.f_copy_(
+                    kept.ok_or_else(|| TensorError::failed(format!("the checkpoint has no `{prefix}/{name}`")))?,
+                )?;
+            }
+            Ok(copy)
+        };
+        let average = if has(AVERAGE) { Some(network(AVERAGE)?) } else { None };
+        let best = if has(BEST) { Some(network(BEST)?) } else { None };
+        if state.finished {
+            (self.best, self.average) = (best, None);
+            self.state = state;
+            return Ok(());
+        }
+        let current = network(NETWORK)?;
+        (self.network, self.average, self.best) = (current, average, best);
+        // Parameters get the optimiser's groups in the order in which they were thawed.
+        let reached = if state.batch == 0 { state.epoch.saturating_sub(1).max(1) } else { state.epoch };
+        for epoch in 1..=reached {
+            if epoch == 1 || self.training.thawed.iter().any(|thawed| thawed.epoch == epoch) {
+                self.thaw(epoch)?;
+            }
+        }
+        let prefix = format!("{OPTIMIZER}/");
+        let of_optimizer = tensors
+            .iter()
+            .filter_map(|(name, tensor)| Some((name.strip_prefix(&prefix)?.to_owned(), tensor.shallow_clone())));
+        self.optimizer.restore(&of_optimizer.collect())?;
+        self.state = state;
+        Ok(())
+    }
+
+    fn keep(&mut self) -> Result<()> {
+        let tensors = self.tensors();
+        self.checkpoint.write(&self.state, || tensors)
+    }
+
+    /// An error with what this training could do about it.
+    fn told(&self, error: TensorError) -> TensorError {
+        let size = self.training.batch_size;
+        if !error.0.message.contains("memory") || size < 2 {
+            return error;
+        }
+        let (half, twice) = (size / 2, self.training.accumulate * 2);
+        error.help(format!("try `batch_size: {half}`; with `accumulate: {twice}` the steps stay as they are"))
+    }
+
+    /// What was trained, on the processor.
+    fn finish(mut self) -> Result<(Network, History)> {
+        self.state.finished = true;
+        self.keep()?;
+        let kept = self.best.as_ref().unwrap_or(self.candidate());
+        Ok((kept.copy(tch::Device::Cpu)?, self.state.history))
+    }
+}
+
+const NETWORK: &str = "network";
+const AVERAGE: &str = "average";
+const BEST: &str = "best";
+const OPTIMIZER: &str = "optimizer";
+
+/// Why an epoch ends early.
+enum Stop {
+    /// The loss is no longer a number.
+    Diverged(TensorError),
+    /// Anything else.
+    Failed(TensorError),
+}
+
+impl From<TensorError> for Stop {
+    fn from(error: TensorError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+fn copied(tensor: &Tensor) -> Result<Tensor> {
+    let _no_grad = tch::no_grad_guard();
+    let mut copy = tensor.f_detach()?.f_empty_like()?;
+    copy.f_copy_(tensor)?;
+    Ok(copy)
+}
+
+/// What the rows of a forward pass weigh together, in which a plain row weighs one.
+const EVALUATION_WEIGHT: usize = 8192;
+
+/// The mean loss of all rows, as they are in prediction.
+pub fn loss_of(network: &Network, rows: &dyn Supply, loss: Loss) -> Result<f64> {
+    loss_after(network, 0, rows, loss)
+}
+
+/// What frozen layers make of all rows; `None` where that is too much.
+fn remembered(network: &Network, n_frozen: usize, rows: &dyn Supply) -> Result<Option<Examples>> {
+    let _no_grad = tch::no_grad_guard();
+    let at_once = (EVALUATION_WEIGHT / network.row_weight()).max(1);
+    let (mut inputs, mut targets, mut weights) = (Vec::new(), Vec::new(), Vec::new());
+    for batch in rows.plain(at_once)? {
+        let batch = batch?;
+        let made = network.forward_part(0..n_frozen, &batch.inputs, &mut Mode::Predict)?;
+        if made.numel() / batch.n_rows().max(1) * rows.n_rows() > REMEMBERED {
+            return Ok(None);
+        }
+        inputs.push(made);
+        targets.push(batch.targets);
+        weights.extend(batch.weights);
+    }
+    let weights = if weights.is_empty() { None } else { Some(Tensor::f_cat(&weights, 0)?) };
+    Ok(Some(Examples::of_tensors(Tensor::f_cat(&inputs, 0)?, Tensor::f_cat(&targets, 0)?, weights)))
+}
+
+fn loss_after(network: &Network, first: usize, rows: &dyn Supply, loss: Loss) -> Result<f64> {
+    let n_layers = network.layers().len();
+    let _no_grad = tch::no_grad_guard();
+    let at_once = (EVALUATION_WEIGHT / network.row_weight()).max(1);
+    let (mut sum, mut n_rows) = (0.0, 0);
+    for batch in rows.plain(at_once)? {
+        let batch = batch?;
+        let output = network.forward_part(first..n_layers, &batch.inputs, &mut Mode::Predict)?;
+        sum += loss.of(&output, &batch)?.f_double_value(&[])? * batch.n_rows() as f64;
+        n_rows += batch.n_rows();
+    }
+    Ok(sum / n_rows as f64)
+}
+
+/// Where batches lie. A last batch of fewer than `fewest` rows joins the one before it. Fails where no step has that many.
+fn cuts(n_rows: usize, batch_size: usize, fewest: usize) -> Result<Vec<Range<usize>>> {
     if batch_size.min(n_rows) < fewest {
         let why = if n_rows < fewest { format!("there is {n_rows}") } else { format!("`batch_size` is {batch_size}") };
         return Err(TensorError::data(format!("batch norm learns from at least {fewest} rows at once, and {why}"))
@@ -255,125 +707,36 @@ fn ends(n_rows: usize, batch_size: usize, fewest: usize) -> Result<Vec<usize>> {
     }
     let last = n_rows - n_rows % batch_size;
     let joins = |end: usize| end == last && n_rows - end < fewest;
-    Ok((batch_size..n_rows).step_by(batch_size).filter(|&end| !joins(end)).chain([n_rows]).collect())
+    let ends = (batch_size..n_rows).step_by(batch_size).filter(|&end| !joins(end)).chain([n_rows]);
+    Ok(ends.scan(0, |start, end| Some(std::mem::replace(start, end)..end)).collect())
 }
 
-impl Training<'_> {
-    /// The learning rate of a step: that of `batch` in `epoch`, both counted from 0.
-    fn rate(&self, epoch: usize, batch: usize, n_batches: usize) -> f64 {
-        let (step, n_steps) = ((epoch * n_batches + batch) as f64, (self.epochs * n_batches) as f64);
-        self.learning_rate
-            * match self.schedule {
-                LearningRateSchedule::Constant => 1.0,
-                LearningRateSchedule::Cosine => along_cosine(1.0, 0.0, step / n_steps),
-                LearningRateSchedule::Step => {
-                    let passed = [1, 2].into_iter().filter(|third| 3 * epoch >= third * self.epochs).count();
-                    0.1f64.powi(passed as i32)
-                }
-                LearningRateSchedule::OneCycle => one_cycle(step, n_steps),
-            }
-    }
-}
-
-/// From `start` to `end` along half a cosine, of which `passed` lies behind.
-fn along_cosine(start: f64, end: f64, passed: f64) -> f64 {
-    end + (start - end) * 0.5 * (1.0 + (PI * passed).cos())
-}
-
-/// PyTorch's `OneCycleLR` with its defaults, for a greatest rate of one.
-fn one_cycle(step: f64, n_steps: f64) -> f64 {
-    let (lowest, last) = (1.0 / 25.0, 1e-4 / 25.0);
-    let peak = 0.3 * n_steps - 1.0;
-    if step <= peak {
-        along_cosine(lowest, 1.0, step / peak)
-    } else {
-        along_cosine(1.0, last, (step - peak) / (n_steps - 1.0 - peak))
-    }
-}
+const DIVERGED: &str = "the training diverged";
 
 fn diverged(value: f64, place: &str) -> TensorError {
-    TensorError::failed(format!("the training diverged: the loss is {value} in {place}"))
+    TensorError::failed(format!("{DIVERGED}: the loss is {value} in {place}"))
         .help("lower `learning_rate`, and scale the features before (`standard_scale`)")
-}
-
-/// Early stopping on its way.
-struct Watch<'a> {
-    rule: EarlyStopping<'a>,
-    loss: Loss,
-    base: Option<f64>,
-    best_loss: f64,
-    best_epoch: usize,
-    best: Network,
-}
-
-/// Tokens of a forward pass without gradients; a row is one where the network does not make more of it.
-const EVALUATION_TOKENS: usize = 8192;
-
-impl<'a> Watch<'a> {
-    fn new(rule: EarlyStopping<'a>, network: &Network, training: &Training) -> Result<Self> {
-        let best = network.shallow_clone();
-        let mut watch = Self { rule, loss: training.loss, base: None, best_loss: f64::INFINITY, best_epoch: 0, best };
-        if training.begin == Begin::Base {
-            watch.base = Some(watch.judge(0, network)?);
-        }
-        Ok(watch)
-    }
-
-    /// The loss of the rows that judge; keeps a copy of the best parameters.
-    fn judge(&mut self, epoch: usize, network: &Network) -> Result<f64> {
-        let _no_grad = tch::no_grad_guard();
-        let n_rows = self.rule.rows.n_rows();
-        let mut sum = 0.0;
-        let at_once = (EVALUATION_TOKENS / network.n_tokens()).max(1);
-        for start in (0..n_rows).step_by(at_once) {
-            let length = at_once.min(n_rows - start);
-            let rows = self.rule.rows.cut(|tensor| tensor.f_narrow(0, start as i64, length as i64))?;
-            let output = network.forward(&rows.features, &mut Mode::Predict)?;
-            sum += self.loss.of(&output, &rows)?.f_double_value(&[])? * length as f64;
-        }
-        let loss = sum / n_rows as f64;
-        if !loss.is_finite() {
-            return Err(diverged(loss, &format!("epoch {epoch}, on the rows of early stopping")));
-        }
-        if loss < self.best_loss {
-            let device = self.rule.rows.features.device();
-            (self.best_loss, self.best_epoch, self.best) = (loss, epoch, network.copy(device)?);
-        }
-        Ok(loss)
-    }
-
-    fn is_over(&self, epoch: usize) -> bool {
-        epoch - self.best_epoch >= self.rule.patience
-    }
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
     use ndarray::Array2;
-    use rand::RngExt;
-    use retune_spec::estimators::Activation;
-    use retune_stage::Silent;
+    use rand::{RngExt, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
+    use retune_spec::estimators::{Activation, Adam};
+    use retune_stage::Target;
 
     use super::*;
     use crate::{Layer, fixture};
 
     fn training(seed: u64) -> Training<'static> {
-        Training {
-            loss: Loss::CrossEntropy { label_smoothing: 0.0 },
-            begin: Begin::Fresh,
-            optimizer: Algorithm::Adam,
-            learning_rate: 0.02,
-            schedule: LearningRateSchedule::Cosine,
-            layer_decay: 1.0,
-            weight_decay: 0.0,
-            batch_size: 32,
-            epochs: 60,
-            seed: Seed(seed),
-            threads: 1,
-            device: Device::Cpu,
-            progress: &Silent,
-        }
+        let loss = Loss::CrossEntropy { label_smoothing: 0.0 };
+        Training { optimizer: adam(), learning_rate: 0.02, epochs: 60, ..Training::new(loss, Seed(seed)) }
+    }
+
+    fn adam() -> Algorithm {
+        Algorithm::Adam(Adam::default())
     }
 
     /// Points of four clouds, two of each class, which no line separates.
@@ -399,7 +762,7 @@ mod tests {
             Layer::Dropout(dropout),
             Layer::Linear { inputs: 16, outputs: 2 },
         ];
-        Network::new(layers, Seed(4)).unwrap()
+        Network::new(layers, 2, Seed(4)).unwrap()
     }
 
     #[test]
@@ -407,10 +770,7 @@ mod tests {
         let fixture = fixture::read();
         let (plain, weighted) = (fixture.rows(None), fixture.rows(Some(&fixture.weights)));
         let values = Tensor::from_slice(&fixture.values).reshape([12, 3]);
-        let squared = |rows: &Examples| {
-            rows.cut(|tensor| Ok(tensor.shallow_clone()))
-                .map(|rows| Examples { targets: values.shallow_clone(), ..rows })
-        };
+        let squared = |rows: &Examples| Batch { targets: values.shallow_clone(), ..rows.whole() };
         for case in &fixture.forward {
             let network = fixture::network(case.activation, &case.parameters);
             let output = network.forward(plain.features(), &mut Mode::Predict).unwrap();
@@ -424,17 +784,17 @@ mod tests {
             );
             let entropy = |label_smoothing| Loss::CrossEntropy { label_smoothing };
             for (loss, rows, expected) in [
-                (entropy(0.0), &plain, case.cross_entropy),
-                (entropy(0.1), &plain, case.smoothed),
-                (entropy(0.0), &weighted, case.weighted),
-                (Loss::Focal, &plain, case.focal),
-                (Loss::Focal, &weighted, case.focal_weighted),
-                (Loss::MeanSquaredError, &squared(&plain).unwrap(), case.squared),
-                (Loss::MeanAbsoluteError, &squared(&plain).unwrap(), case.absolute),
-                (Loss::Huber, &squared(&weighted).unwrap(), case.huber_weighted),
-                (Loss::MeanSquaredError, &squared(&weighted).unwrap(), case.squared_weighted),
+                (entropy(0.0), plain.whole(), case.cross_entropy),
+                (entropy(0.1), plain.whole(), case.smoothed),
+                (entropy(0.0), weighted.whole(), case.weighted),
+                (Loss::Focal, plain.whole(), case.focal),
+                (Loss::Focal, weighted.whole(), case.focal_weighted),
+                (Loss::MeanSquaredError, squared(&plain), case.squared),
+                (Loss::MeanAbsoluteError, squared(&plain), case.absolute),
+                (Loss::Huber, squared(&weighted), case.huber_weighted),
+                (Loss::MeanSquaredError, squared(&weighted), case.squared_weighted),
             ] {
-                let value = loss.of(&output, rows).unwrap().double_value(&[]);
+                let value = loss.of(&output, &rows).unwrap().double_value(&[]);
                 assert!((value - expected).abs() < 1e-6, "{loss:?}: {value} instead of {expected}");
             }
         }
@@ -443,9 +803,8 @@ mod tests {
     #[test]
     fn every_optimizer_learns_what_no_line_separates() {
         let rows = xor(400);
-        for (optimizer, learning_rate) in
-            [(Algorithm::Adamw, 0.02), (Algorithm::Adam, 0.02), (Algorithm::Sgd, 0.1), (Algorithm::Rmsprop, 0.01)]
-        {
+        for (optimizer, learning_rate) in [("adamw", 0.02), ("adam", 0.02), ("sgd", 0.1), ("rmsprop", 0.01)] {
+            let optimizer = serde_json::from_value(optimizer.into()).unwrap();
             let (_, history) =
                 train(&small(0.0), &rows, None, &Training { optimizer, learning_rate, ..training(1) }).unwrap();
             assert_eq!((history.train.len(), history.best_epoch), (60, 60));
@@ -483,7 +842,7 @@ mod tests {
         let best = history.validation.iter().copied().fold(f64::INFINITY, f64::min);
         assert_eq!(history.validation[history.best_epoch - 1], best);
         let output = network.forward(judges.features(), &mut Mode::Predict).unwrap();
-        let loss = jumpy.loss.of(&output, &judges).unwrap().double_value(&[]);
+        let loss = jumpy.loss.of(&output, &judges.whole()).unwrap().double_value(&[]);
         assert!((loss - best).abs() < 1e-6, "the kept parameters have the best loss");
     }
 
@@ -518,7 +877,7 @@ mod tests {
         let target = Target::Values((0..64).map(|row| f64::from(row) * 1e30).collect());
         let rows = Examples::new(features.view(), &target, None, Device::Cpu).unwrap();
         let layers = vec![Layer::Linear { inputs: 2, outputs: 1 }];
-        let network = Network::new(layers, Seed(1)).unwrap();
+        let network = Network::new(layers, 2, Seed(1)).unwrap();
         let error =
             train(&network, &rows, None, &Training { loss: Loss::MeanSquaredError, ..training(1) }).err().unwrap();
         assert!(
@@ -545,22 +904,6 @@ mod tests {
     }
 
     #[test]
-    fn rates_are_pytorchs() {
-        for case in fixture::read().rates {
-            let schedule = Training { schedule: case.schedule, epochs: case.epochs, learning_rate: 0.1, ..training(1) };
-            let steps = (0..case.epochs).flat_map(|epoch| (0..case.n_batches).map(move |batch| (epoch, batch)));
-            for ((epoch, batch), expected) in steps.zip(&case.rates) {
-                let rate = schedule.rate(epoch, batch, case.n_batches);
-                assert!(
-                    (rate - expected).abs() < 1e-12,
-                    "{:?}, epoch {epoch}, batch {batch}: {rate} {expected}",
-                    case.schedule
-                );
-            }
-        }
-    }
-
-    #[test]
     fn a_last_batch_of_one_row_joins_the_one_before_it() {
         for (n_rows, batch_size, fewest, expected) in [
             (9, 4, 1, vec![4, 8, 9]),
@@ -570,17 +913,18 @@ mod tests {
             (2, 4, 2, vec![2]),
             (5, 4, 2, vec![5]),
         ] {
-            assert_eq!(ends(n_rows, batch_size, fewest).unwrap(), expected, "{n_rows} rows by {batch_size}");
+            let ends: Vec<usize> = cuts(n_rows, batch_size, fewest).unwrap().into_iter().map(|cut| cut.end).collect();
+            assert_eq!(ends, expected, "{n_rows} rows by {batch_size}");
         }
-        let refused = |n_rows, batch_size| ends(n_rows, batch_size, 2).unwrap_err().to_string();
+        let refused = |n_rows, batch_size| cuts(n_rows, batch_size, 2).unwrap_err().to_string();
         assert_eq!(refused(1, 4), "batch norm learns from at least 2 rows at once, and there is 1");
         assert_eq!(refused(9, 1), "batch norm learns from at least 2 rows at once, and `batch_size` is 1");
     }
 
     fn normed() -> Network {
         let linear = |inputs, outputs| Layer::Linear { inputs, outputs };
-        let layers = vec![linear(2, 8), Layer::BatchNorm(8), Layer::Activation(Activation::Relu), linear(8, 2)];
-        Network::new(layers, Seed(4)).unwrap()
+        let layers = vec![linear(2, 8), Layer::batch_norm(8), Layer::Activation(Activation::Relu), linear(8, 2)];
+        Network::new(layers, 2, Seed(4)).unwrap()
     }
 
     #[test]
@@ -600,14 +944,16 @@ mod tests {
         let mut loaded = normed();
         loaded.load_bytes(&network.to_bytes().unwrap(), "weights").unwrap();
         let output = loaded.forward(judges.features(), &mut Mode::Predict).unwrap();
-        let loss = jumpy.loss.of(&output, &judges).unwrap().double_value(&[]);
+        let loss = jumpy.loss.of(&output, &judges.whole()).unwrap().double_value(&[]);
         assert!((loss - history.validation[history.best_epoch - 1]).abs() < 1e-6 && history.best_epoch > 0);
         assert!(history.validation.len() > history.best_epoch, "it went on after the best");
     }
 
     #[test]
     fn a_norm_moves_with_the_layer_before_it() {
-        let groups = normed().groups(0.1, 0.5);
+        let network = normed();
+        network.learn(|_, _| true).unwrap();
+        let groups = network.groups(0.1, 0.5);
         let factors = |name: &str| {
             groups
                 .iter()
@@ -619,5 +965,168 @@ mod tests {
             assert_eq!(factors(&format!("layers.{name}")), Some((rate_factor, weight_decay)), "{name}");
         }
         assert_eq!(factors("layers.1.running_mean"), None);
+    }
+
+    /// Lets so many steps pass, then asks to stop.
+    struct After(std::sync::atomic::AtomicUsize);
+
+    impl Progress for After {
+        fn update(&self, _: &str, _: u64, _: Option<u64>) {}
+        fn message(&self, _: Level, _: &str) {}
+        fn cancelled(&self) -> bool {
+            use std::sync::atomic::Ordering::Relaxed;
+            self.0.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_err()
+        }
+    }
+
+    /// A network with a norm and dropout, trained with everything that has a state.
+    fn stateful(case: &str) -> Training<'static> {
+        let plain = Training { epochs: 4, learning_rate: 0.01, batch_size: 16, ..training(6) };
+        let of_blocks = |epoch, blocks: &[&str]| Thawed {
+            epoch,
+            parameters: blocks.iter().flat_map(|block| [format!("{block}.weight"), format!("{block}.bias")]).collect(),
+        };
+        match case {
+            "ema" => Training { average: Averaging::Ema(Default::default()), accumulate: 2, ..plain },
+            "swa" => Training { average: serde_json::from_str(r#"{ "swa": { "from": 0.25 } }"#).unwrap(), ..plain },
+            "thawed" => Training {
+                thawed: vec![of_blocks(1, &["layers.2"]), of_blocks(2, &["layers.1"]), of_blocks(3, &["layers.0"])],
+                schedule: serde_json::from_str(r#"{ "plateau": { "patience": 0 } }"#).unwrap(),
+                ..plain
+            },
+            "clipped" => Training {
+                clip_norm: Some(0.5),
+                on_divergence: OnDivergence::RollBack,
+                schedule: LearningRateSchedule::OneCycle,
+                warm_up: 0.5,
+                optimizer: serde_json::from_str(r#"{ "rmsprop": { "momentum": 0.5 } }"#).unwrap(),
+                ..plain
+            },
+            other => panic!("{other}"),
+        }
+    }
+
+    fn normed_and_dropping() -> Network {
+        let linear = |inputs, outputs| Layer::Linear { inputs, outputs };
+        let relu = Layer::Activation(Activation::Relu);
+        let layers = vec![linear(2, 8), Layer::batch_norm(8), relu, Layer::Dropout(0.2), linear(8, 2)];
+        Network::new(layers, 2, Seed(4)).unwrap()
+    }
+
+    #[test]
+    fn a_training_interrupted_at_every_step_ends_with_the_same_bits() {
+        let (rows, judges) = (xor(70), xor(50));
+        let rule = || Some(EarlyStopping { rows: &judges, patience: 3 });
+        for case in ["ema", "swa", "thawed", "clipped"] {
+            for begin in [Begin::Fresh, Begin::Base] {
+                let whole = Training { begin, ..stateful(case) };
+                let (expected, history) = train(&normed_and_dropping(), &rows, rule(), &whole).unwrap();
+                let folder = tempfile::tempdir().unwrap();
+                let path = folder.path().join("training.safetensors");
+                let mut interruptions = 0;
+                let (network, resumed) = loop {
+                    let stop = After(1.into());
+                    let part = Training { begin, progress: &stop, checkpoint: Some(&path), ..stateful(case) };
+                    match train(&normed_and_dropping(), &rows, rule(), &part) {
+                        Ok(done) => break done,
+                        Err(error) => assert_eq!(error.0.class, retune_stage::ErrorClass::Cancelled, "{error}"),
+                    }
+                    interruptions += 1;
+                };
+                let per_epoch = if case == "ema" { 3 } else { 5 };
+                assert_eq!(interruptions, per_epoch * history.train.len() - 1, "{case}");
+                assert_eq!(resumed, history, "{case}");
+                assert_eq!(network.to_bytes().unwrap(), expected.to_bytes().unwrap(), "{case}");
+                // A finished training is read back.
+                let again = Training { begin, progress: &After(0.into()), checkpoint: Some(&path), ..stateful(case) };
+                let (network, history) = train(&normed_and_dropping(), &rows, rule(), &again).unwrap();
+                assert_eq!((network.to_bytes().unwrap(), history), (expected.to_bytes().unwrap(), resumed));
+            }
+        }
+    }
+
+    #[test]
+    fn a_damaged_checkpoint_is_not_believed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("training.safetensors");
+        let rows = xor(70);
+        let whole = || Training { checkpoint: Some(&path), ..stateful("ema") };
+        let (expected, _) = train(&normed_and_dropping(), &rows, None, &whole()).unwrap();
+        let bytes = std::fs::read(&path).unwrap();
+        std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+        let (network, _) = train(&normed_and_dropping(), &rows, None, &whole()).unwrap();
+        assert_eq!(network.to_bytes().unwrap(), expected.to_bytes().unwrap());
+    }
+
+    #[test]
+    fn gradients_of_several_batches_are_those_of_a_large_one() {
+        let (rows, network) = (xor(64), small(0.0));
+        let step = |batch_size, accumulate| {
+            let schedule = LearningRateSchedule::Constant;
+            let plain = Training { epochs: 3, schedule, batch_size, accumulate, ..training(1) };
+            train(&network, &rows, None, &plain).unwrap().0
+        };
+        for ((name, large), (_, small)) in step(64, 1).tensors().zip(step(16, 4).tensors()) {
+            fixture::close(&fixture::values(small), &fixture::values(large), 1e-6, name);
+        }
+    }
+
+    #[test]
+    fn what_is_not_thawed_stays_and_is_computed_once() {
+        struct Counted<'a>(&'a Examples, std::cell::Cell<usize>);
+        impl Supply for Counted<'_> {
+            fn n_rows(&self) -> usize {
+                self.0.n_rows()
+            }
+            fn batches<'a>(
+                &'a self,
+                order: &'a [u32],
+                cuts: &'a [Range<usize>],
+                first: usize,
+                seed: Seed,
+            ) -> Result<crate::rows::Batches<'a>> {
+                self.1.set(self.1.get() + 1);
+                self.0.batches(order, cuts, first, seed)
+            }
+            fn plain<'a>(&'a self, at_once: usize) -> Result<crate::rows::Batches<'a>> {
+                self.1.set(self.1.get() + 1);
+                self.0.plain(at_once)
+            }
+            fn is_fixed(&self) -> bool {
+                true
+            }
+        }
+        let rows = xor(100);
+        let counted = Counted(&rows, 0.into());
+        let base = normed_and_dropping();
+        let head = Thawed { epoch: 1, parameters: ["layers.2.weight", "layers.2.bias"].map(str::to_owned).into() };
+        let probe = Training { thawed: vec![head], epochs: 5, ..training(1) };
+        let (network, history) = train(&base, &counted, None, &probe).unwrap();
+        assert_eq!((counted.1.get(), history.train.len()), (1, 5));
+        for ((name, tensor), (_, before)) in network.tensors().zip(base.tensors()) {
+            assert_eq!(tensor == before, !name.starts_with("layers.2"), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_training_that_diverges_goes_back_at_half_the_rate() {
+        let features = Array2::from_shape_fn((64, 2), |(row, column)| (row as f64 - 32.0) * (column as f64 + 1.0));
+        let target = Target::Values((0..64).map(|row| f64::from(row) * 10.0).collect());
+        let rows = Examples::new(features.view(), &target, None, Device::Cpu).unwrap();
+        let network = Network::new(vec![Layer::Linear { inputs: 2, outputs: 1 }], 2, Seed(1)).unwrap();
+        let sgd = serde_json::from_str(r#"{ "sgd": { "momentum": 0, "nesterov": false } }"#).unwrap();
+        let steep = |on_divergence| Training {
+            loss: Loss::MeanSquaredError,
+            optimizer: sgd,
+            learning_rate: 0.004,
+            schedule: LearningRateSchedule::Constant,
+            epochs: 60,
+            on_divergence,
+            ..training(1)
+        };
+        let error = train(&network, &rows, None, &steep(OnDivergence::Stop)).err().unwrap();
+        assert!(error.to_string().starts_with(DIVERGED), "{error}");
+        let (_, history) = train(&network, &rows, None, &steep(OnDivergence::RollBack)).unwrap();
+        assert!(history.train[59].is_finite() && history.learning_rate[59] < 0.004, "{:?}", history.learning_rate);
     }
 }

@@ -26,7 +26,12 @@ pub fn copy_into<'a>(
     let mut mistakes = Vec::new();
     let mut values = Vec::with_capacity(targets.len());
     for (name, target) in &targets {
-        match stored.tensor(name) {
+        // What PyTorch calls `running_var` had a longer name here once.
+        let found = stored.tensor(name).or_else(|error| match name.strip_suffix("running_var") {
+            Some(layer) => stored.tensor(&format!("{layer}running_variance")),
+            None => Err(error),
+        });
+        match found {
             Err(_) => mistakes.push(format!("`{name}` is missing")),
             Ok(view) => {
                 let expected = (dtype(target.f_kind()?), target.size());
@@ -43,7 +48,7 @@ pub fn copy_into<'a>(
         }
     }
     let mut unexpected: Vec<_> =
-        stored.names().into_iter().filter(|name| targets.iter().all(|(target, _)| target != name)).collect();
+        stored.names().into_iter().filter(|name| targets.iter().all(|(target, _)| *target != current(name))).collect();
     unexpected.sort_unstable();
     mistakes.extend(unexpected.into_iter().map(|name| format!("`{name}` is unexpected")));
     if !mistakes.is_empty() {
@@ -55,6 +60,14 @@ pub fn copy_into<'a>(
         target.f_copy_(value)?;
     }
     Ok(())
+}
+
+/// The name of today.
+fn current(name: &str) -> String {
+    match name.strip_suffix("running_variance") {
+        Some(layer) => format!("{layer}running_var"),
+        None => name.to_owned(),
+    }
 }
 
 /// The tensors of a safetensors file, not yet copied. `file` is for messages.

@@ -4,6 +4,7 @@
 //! [`crate::model_selection::Space`]) instead; a trial puts a value in its place and reads the result as one of these types.
 
 mod bayes;
+mod images;
 mod linear;
 mod neighbors;
 mod networks;
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::data::TaskKind;
 
 pub use bayes::*;
+pub use images::*;
 pub use linear::*;
 pub use neighbors::*;
 pub use networks::*;
@@ -102,6 +104,8 @@ families! {
     TabularResnet = "tabular_resnet", Both;
     /// A transformer over the columns (libtorch). Both tasks.
     TabTransformer = "tab_transformer", Both;
+    /// A convolutional network on a column of images (libtorch). Both tasks.
+    ImageNetwork = "image_network", Both;
 }
 
 impl Estimator {
@@ -138,6 +142,7 @@ impl Estimator {
             Self::Mlp(network) => Some(network.epochs),
             Self::TabularResnet(network) => Some(network.epochs),
             Self::TabTransformer(network) => Some(network.epochs),
+            Self::ImageNetwork(network) => Some(network.epochs),
             _ => None,
         }
     }
@@ -153,6 +158,7 @@ impl Estimator {
             Self::Mlp(network) => network.epochs = rounds,
             Self::TabularResnet(network) => network.epochs = rounds,
             Self::TabTransformer(network) => network.epochs = rounds,
+            Self::ImageNetwork(network) => network.epochs = rounds,
             _ => {}
         }
         other
@@ -175,12 +181,18 @@ impl Estimator {
         matches!(self, Self::Baseline(_) | Self::GradientBoosting(_) | Self::TabTransformer(_))
     }
 
+    /// Whether it learns from a column of images, and from nothing else.
+    pub fn takes_images(&self) -> bool {
+        matches!(self, Self::ImageNetwork(_))
+    }
+
     /// The hyperparameters that do not fit the task, where it is known, or each other.
     pub fn misfits(&self, task: Option<TaskKind>) -> Vec<Misfit> {
         match self {
             Self::Mlp(network) => network.misfits(task),
             Self::TabularResnet(network) => network.misfits(task),
             Self::TabTransformer(network) => network.misfits(task),
+            Self::ImageNetwork(network) => network.misfits(task),
             _ => Vec::new(),
         }
     }

@@ -3,8 +3,11 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ClassWeight, Misfit};
+use super::{Architecture, ClassWeight, Misfit};
+use crate::brief::brief;
 use crate::data::TaskKind;
+use crate::fine_tuning::default_from_empty;
+use crate::images::{Augmentation, ImageInput};
 
 /// A network: the hyperparameters of its own, then those of its training, which all networks have.
 macro_rules! network {
@@ -173,6 +176,16 @@ impl TabTransformer {
     }
 }
 
+default_from_empty!(ImageNetwork);
+
+impl ImageNetwork {
+    /// What does not fit.
+    pub(super) fn misfits(&self, task: Option<TaskKind>) -> Vec<Misfit> {
+        let batch_norm = self.training().batch_norm_misfit().filter(|_| self.architecture.has_batch_norm());
+        self.training().misfits(task).into_iter().chain(batch_norm).collect()
+    }
+}
+
 fn holds(task: TaskKind) -> &'static str {
     match task {
         TaskKind::Classification => "labels",
@@ -247,6 +260,22 @@ network! {
     }
 }
 
+network! {
+    /// A convolutional network on a column of images, which the kind `image` marks: the bytes of image files, or their paths. It is the only feature; the network
+    /// sees it decoded, brought to a size and normalised. Images are read ahead while a step runs.
+    ImageNetwork {
+        /// Which network.
+        #[serde(default)]
+        architecture: Architecture,
+        /// How it sees an image.
+        #[serde(default)]
+        input: ImageInput,
+        /// What is done to images in training, in this order.
+        #[serde(default)]
+        augment: Vec<Augmentation>,
+    }
+}
+
 /// Activation functions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -262,6 +291,10 @@ pub enum Activation {
     Selu,
     /// Hyperbolic tangent.
     Tanh,
+    /// x between 0 and 6.
+    Relu6,
+    /// The logistic function.
+    Sigmoid,
 }
 
 /// What keeps the activations of a layer in range.
@@ -277,35 +310,155 @@ pub enum Norm {
     Layer,
 }
 
-/// Optimisers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Optimizer {
-    /// Adam with decoupled weight decay.
-    #[default]
-    Adamw,
-    /// Adam.
-    Adam,
-    /// Stochastic gradient descent with Nesterov momentum 0.9.
-    Sgd,
-    /// Gradients divided by the root of their running mean square.
-    Rmsprop,
+brief! {
+    /// Optimisers, with PyTorch's default settings where nothing else is said.
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    Optimizer {
+        /// Adam with decoupled weight decay (Loshchilov & Hutter 2019).
+        Adamw (Adam) = "adamw",
+        /// Adam (Kingma & Ba 2015).
+        Adam (Adam) = "adam",
+        /// Stochastic gradient descent; the word alone takes Nesterov momentum 0.9 (Sutskever et al. 2013).
+        Sgd (Sgd) = "sgd",
+        /// Gradients divided by the root of their running mean square (Tieleman & Hinton 2012).
+        Rmsprop (Rmsprop) = "rmsprop",
+    }
 }
 
-/// How the learning rate changes over the training.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum LearningRateSchedule {
-    /// It stays.
-    Constant,
-    /// It falls to zero along a half cosine over `epochs`.
-    #[default]
-    Cosine,
-    /// It falls to a tenth at a third and at two thirds of the epochs.
-    Step,
-    /// It rises from a twenty-fifth to the full rate over the first three tenths, then falls to nearly nothing, along cosines (Smith 2018).
-    OneCycle,
+impl Default for Optimizer {
+    /// `adamw`.
+    fn default() -> Self {
+        Self::Adamw(Adam::default())
+    }
 }
+
+/// The settings of Adam and AdamW.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Adam {
+    /// The decay of the mean of gradients, and that of their squares.
+    #[serde(default = "betas")]
+    #[schemars(inner(range(min = 0.0, max = 0.999_999)))]
+    pub betas: [f64; 2],
+    /// Added to the root of the mean square.
+    #[serde(default = "epsilon")]
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub epsilon: f64,
+}
+
+/// The settings of stochastic gradient descent.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Sgd {
+    /// How much of a step carries over into the next.
+    #[serde(default = "momentum")]
+    #[schemars(range(min = 0.0, max = 0.9999))]
+    pub momentum: f64,
+    /// Whether the gradient counts as if the momentum had been followed already.
+    #[serde(default = "yes")]
+    pub nesterov: bool,
+}
+
+/// The settings of RMSprop.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Rmsprop {
+    /// The decay of the mean square.
+    #[serde(default = "square_decay")]
+    #[schemars(range(min = 0.0, max = 0.999_999))]
+    pub decay: f64,
+    /// How much of a step carries over into the next.
+    #[serde(default)]
+    #[schemars(range(min = 0.0, max = 0.9999))]
+    pub momentum: f64,
+    /// Added to the root of the mean square.
+    #[serde(default = "epsilon")]
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub epsilon: f64,
+}
+
+brief! {
+    /// How the learning rate changes over the training.
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    LearningRateSchedule {
+        /// It stays.
+        Constant = "constant",
+        /// It falls to zero along a half cosine over `epochs`.
+        Cosine = "cosine",
+        /// The same again and again (Loshchilov & Hutter 2017).
+        CosineRestarts (CosineRestarts) = "cosine_restarts",
+        /// It falls at once to a part of itself, several times at equal distances; the word alone to a tenth at a third and at two thirds of the epochs.
+        Step (Step) = "step",
+        /// It rises from a twenty-fifth to the full rate over the first three tenths, then falls to nearly nothing, along cosines (Smith 2018).
+        OneCycle = "one_cycle",
+        /// It falls to zero as a power of what is left of the training; the word alone along a line.
+        Polynomial (Polynomial) = "polynomial",
+        /// It falls to a part of itself whenever the loss on validation rows did not fall for some epochs.
+        Plateau (Plateau) = "plateau",
+    }
+}
+
+#[expect(clippy::derivable_impls, reason = "`brief!` writes the attributes of a variant twice")]
+impl Default for LearningRateSchedule {
+    /// `cosine`.
+    fn default() -> Self {
+        Self::Cosine
+    }
+}
+
+/// See [`LearningRateSchedule::CosineRestarts`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CosineRestarts {
+    /// Epochs of the first fall.
+    #[serde(default = "ten")]
+    #[schemars(range(min = 1, max = 100_000))]
+    pub first: usize,
+    /// Each fall takes so many times as long as the one before it.
+    #[serde(default = "two")]
+    #[schemars(range(min = 1, max = 100))]
+    pub growth: usize,
+}
+
+/// See [`LearningRateSchedule::Step`].
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Step {
+    /// How often it falls.
+    #[serde(default = "two")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub times: usize,
+    /// What is left of it each time.
+    #[serde(default = "tenth")]
+    #[schemars(range(max = 1.0), extend("exclusiveMinimum" = 0.0))]
+    pub factor: f64,
+}
+
+/// See [`LearningRateSchedule::Polynomial`].
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Polynomial {
+    /// The power.
+    #[serde(default = "one")]
+    #[schemars(range(max = 10.0), extend("exclusiveMinimum" = 0.0))]
+    pub power: f64,
+}
+
+/// See [`LearningRateSchedule::Plateau`].
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Plateau {
+    /// What is left of the rate each time.
+    #[serde(default = "tenth")]
+    #[schemars(range(max = 0.99), extend("exclusiveMinimum" = 0.0))]
+    pub factor: f64,
+    /// Epochs without a lower loss that are borne.
+    #[serde(default = "five")]
+    #[schemars(range(min = 0, max = 10_000))]
+    pub patience: usize,
+}
+
+default_from_empty!(Adam, Sgd, Rmsprop, CosineRestarts, Step, Polynomial, Plateau);
 
 /// Losses of a network. By default cross-entropy for labels and squared errors for values, which are standardised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -313,6 +466,8 @@ pub enum LearningRateSchedule {
 pub enum NetworkLoss {
     /// Labels: the logarithm of the true label's probability.
     CrossEntropy,
+    /// Labels: the same of each label by itself against all others.
+    BinaryCrossEntropy,
     /// Labels: cross-entropy in which rows that are easy count less, by (1 - p) squared (Lin et al. 2017).
     Focal,
     /// Values: squared errors.
@@ -325,12 +480,13 @@ pub enum NetworkLoss {
 
 impl NetworkLoss {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::CrossEntropy, Self::Focal, Self::Squared, Self::Absolute, Self::Huber];
+    pub const ALL: [Self; 6] =
+        [Self::CrossEntropy, Self::BinaryCrossEntropy, Self::Focal, Self::Squared, Self::Absolute, Self::Huber];
 
     /// The task that it is for.
     pub fn task(self) -> TaskKind {
         match self {
-            Self::CrossEntropy | Self::Focal => TaskKind::Classification,
+            Self::CrossEntropy | Self::BinaryCrossEntropy | Self::Focal => TaskKind::Classification,
             Self::Squared | Self::Absolute | Self::Huber => TaskKind::Regression,
         }
     }
@@ -339,6 +495,7 @@ impl NetworkLoss {
     pub fn word(self) -> &'static str {
         match self {
             Self::CrossEntropy => "cross_entropy",
+            Self::BinaryCrossEntropy => "binary_cross_entropy",
             Self::Focal => "focal",
             Self::Squared => "squared",
             Self::Absolute => "absolute",
@@ -401,6 +558,46 @@ fn epochs() -> usize {
 
 fn patience() -> usize {
     10
+}
+
+fn betas() -> [f64; 2] {
+    [0.9, 0.999]
+}
+
+fn epsilon() -> f64 {
+    1e-8
+}
+
+fn momentum() -> f64 {
+    0.9
+}
+
+fn square_decay() -> f64 {
+    0.99
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn one() -> f64 {
+    1.0
+}
+
+fn two() -> usize {
+    2
+}
+
+fn five() -> usize {
+    5
+}
+
+fn ten() -> usize {
+    10
+}
+
+fn tenth() -> f64 {
+    0.1
 }
 
 #[cfg(test)]

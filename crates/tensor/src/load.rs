@@ -1,0 +1,121 @@
+//! Weights of other programs into networks.
+
+use std::path::Path;
+
+use retune_spec::estimators::Architecture;
+use retune_spec::fine_tuning::BaseNetwork;
+use retune_weights::{Dtype, ErrorKind, KNOWN_BUFFERS, Mapping, Options, Weights, WeightsError, compare};
+use tch::{Kind, Tensor};
+
+use crate::layer::Named;
+use crate::network::outline;
+use crate::surgery::covers;
+use crate::{Network, Result, TensorError, architectures};
+
+/// Fills a network with the weights that a declaration names: every name, shape and value is checked before anything is copied. Blocks under `fresh` stay as they
+/// are. Gives what the user should know.
+pub fn load_weights(network: &mut Network, base: &BaseNetwork, path: &Path) -> Result<Vec<String>> {
+    let options = Options { sha256: base.sha256.clone(), key: base.key.clone() };
+    let weights = match Weights::open(path, &options) {
+        Err(error) if error.kind() == ErrorKind::TorchScript && base.trust => scripted(path)?,
+        other => other.map_err(refused)?,
+    };
+    let rules = base.map.iter().map(|(pattern, name)| (pattern.as_str(), name.as_deref()));
+    let mapping = Mapping::new(rules).map_err(refused)?;
+    let weights = if mapping.is_empty() { weights } else { weights.mapped(&mapping).map_err(refused)? };
+    let mut notes = weights.notes().to_vec();
+    let is_fresh = |name: &str| base.fresh.iter().any(|pattern| covers(pattern, name));
+    for pattern in &base.fresh {
+        if !network.plan().any(|(name, ..)| covers(pattern, name)) {
+            return Err(TensorError::data(format!("`fresh: [{pattern}]`: the network has no such block"))
+                .help("name blocks as their tensors are named"));
+        }
+    }
+    let expected: Vec<(String, Dtype, Vec<usize>)> = network
+        .plan()
+        .filter(|(name, ..)| !is_fresh(name))
+        .map(|(name, size, _)| (name.to_owned(), Dtype::F32, size.iter().map(|&side| side as usize).collect()))
+        .collect();
+    let ignored: Vec<&str> = KNOWN_BUFFERS.into_iter().collect();
+    let mut fit = compare(&weights, &expected, &ignored);
+    fit.unexpected.retain(|name| !is_fresh(name));
+    if !fit.fits() {
+        let head = network.head().map(|head| head.name).unwrap_or_default();
+        let only_head = fit.missing.is_empty()
+            && fit.unexpected.is_empty()
+            && fit.not_finite.is_empty()
+            && fit.mismatched.iter().all(|mismatch| covers(&head, &mismatch.name));
+        let help = if only_head {
+            format!("the head is of another size, for other labels: `fresh: [{head}]` starts it from nothing")
+        } else if let Some((pattern, replacement)) = fit.hint() {
+            format!("give the tensors other names: `map: {{ \"{pattern}\": \"{replacement}\" }}`")
+        } else if let Some((word, share)) = closest(&weights, network) {
+            format!("{:.0} % of its tensors are those of `{word}`: `network: {word}`", share * 100.0)
+        } else {
+            "use weights of the same network, or name what may differ: `map`, `fresh`".to_owned()
+        };
+        return Err(TensorError::data(format!("{} does not fit the network: {fit}", weights.file())).help(help));
+    }
+    for kind in fit.kinds.iter().take(1) {
+        let n = fit.kinds.len();
+        notes.push(format!("{n} tensors of kind {:?} became {:?}", kind.found, kind.expected));
+    }
+    let _no_grad = tch::no_grad_guard();
+    for (name, tensor) in network.tensors_mut() {
+        if is_fresh(name) {
+            continue;
+        }
+        let Some(stored) = weights.get(name) else { continue };
+        let shape: Vec<i64> = stored.shape().iter().map(|&side| side as i64).collect();
+        tensor.f_copy_(&Tensor::f_from_data_size(&stored.bytes(), &shape, kind_of(stored.dtype()))?)?;
+    }
+    Ok(notes)
+}
+
+fn kind_of(dtype: Dtype) -> Kind {
+    match dtype {
+        Dtype::F64 => Kind::Double,
+        Dtype::F32 => Kind::Float,
+        Dtype::F16 => Kind::Half,
+        Dtype::BF16 => Kind::BFloat16,
+        Dtype::I64 => Kind::Int64,
+        Dtype::I32 => Kind::Int,
+        Dtype::I16 => Kind::Int16,
+        Dtype::I8 => Kind::Int8,
+        Dtype::U8 => Kind::Uint8,
+        Dtype::Bool => Kind::Bool,
+    }
+}
+
+fn refused(error: WeightsError) -> TensorError {
+    let told = TensorError::data(error.message());
+    match error.help() {
+        Some(help) => told.help(help),
+        None => told,
+    }
+}
+
+/// The named parameters and buffers of a TorchScript file, which is loaded by libtorch: its code may run.
+fn scripted(path: &Path) -> Result<Weights> {
+    let module = tch::CModule::load(path)?;
+    let tensors = module.named_parameters()?;
+    let bytes = crate::weights::to_bytes(tensors.iter().map(|(name, tensor)| (name.as_str(), tensor)))?;
+    let file = path.with_extension("safetensors").display().to_string();
+    Weights::from_bytes(bytes, &file, &Options::default()).map_err(refused)
+}
+
+/// The network by name of whose tensors the file has the greatest share, where that is more than it has of this one's, and most of them.
+fn closest(weights: &Weights, network: &Network) -> Option<(&'static str, f64)> {
+    let share = |layers: &[Named]| {
+        let names: Vec<String> = outline(layers).into_iter().map(|planned| planned.name).collect();
+        let n_known = names.iter().filter(|name| weights.get(name).is_some()).count();
+        // What the file has besides speaks against it as well.
+        let all = weights.iter().filter(|(name, _)| !name.ends_with("num_batches_tracked")).count();
+        n_known as f64 / names.len().max(all).max(1) as f64
+    };
+    let own = share(network.layers());
+    let shares =
+        Architecture::all().map(|(word, architecture)| (word, share(&architectures::layers(&architecture, 3, 10))));
+    let best = shares.max_by(|(_, a), (_, b)| a.total_cmp(b))?;
+    (best.1 > own && best.1 > 0.5).then_some(best)
+}
