@@ -251,7 +251,6 @@ brief! {
     }
 }
 
-#[expect(clippy::derivable_impls, reason = "`brief!` writes the attributes of a variant twice")]
 impl Default for Strategy {
     /// `full`.
     fn default() -> Self {
@@ -309,7 +308,6 @@ brief! {
     }
 }
 
-#[expect(clippy::derivable_impls, reason = "`brief!` writes the attributes of a variant twice")]
 impl Default for Averaging {
     /// `none`.
     fn default() -> Self {

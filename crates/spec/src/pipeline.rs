@@ -111,7 +111,7 @@ pub enum StageKind {
     /// Which model, with which hyperparameters.
     ModelSelection(ModelSelection),
     /// Further training of a chosen or given model, under a guard.
-    FineTuning(FineTuning),
+    FineTuning(Box<FineTuning>),
 }
 
 impl StageKind {

@@ -130,7 +130,7 @@ fn matrices_expand_with_everything_that_follows() {
     let StageKind::FineTuning(tuning) = &document.pipeline.stage("tuned.n-3.w-a_b.folds-4").unwrap().1.kind else {
         panic!()
     };
-    assert_eq!(tuning.base, "model.n-3.w-a_b.folds-4");
+    assert_eq!(tuning.base.stage(), Some("model.n-3.w-a_b.folds-4"));
     assert_eq!(document.resolved.pointer("/stages/4/with/steps/0/pca/prefix").unwrap(), "pa b");
     assert!(document.pipeline.stages.iter().all(|stage| stage.strategy.is_none()));
 }

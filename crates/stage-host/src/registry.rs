@@ -19,7 +19,7 @@ pub fn stage_of(kind: &StageKind) -> Box<dyn Stage> {
         StageKind::Preprocessing(spec) => Box::new(PreprocessingStage(spec)),
         StageKind::FeatureSelection(spec) => Box::new(FeatureSelectionStage(spec)),
         StageKind::ModelSelection(spec) => Box::new(ModelSelectionStage(spec)),
-        StageKind::FineTuning(spec) => Box::new(FineTuningStage(spec)),
+        StageKind::FineTuning(spec) => Box::new(FineTuningStage(*spec)),
     }
 }
 

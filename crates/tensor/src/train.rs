@@ -369,7 +369,7 @@ impl<'a> Run<'a> {
             self.state.history.learning_rate.truncate(epoch - 1);
             self.state.history.learning_rate.push(rate);
         }
-        for place in first..last {
+        for (place, cut) in (first..last).zip(&cuts[first..last]) {
             let batch = batches.next().ok_or_else(|| TensorError::failed("the rows of an epoch ran out"))??;
             let mut pass = ForwardPass::new(seed.derive(&format!("batch {place}")));
             pass.frozen_norms = training.frozen_norms;
@@ -379,10 +379,10 @@ impl<'a> Run<'a> {
                 return Err(Stop::Diverged(diverged(value, &place)));
             }
             // Together the gradients are those of the mean over all rows of the step.
-            let share = cuts[place].len() as f64 / n_rows as f64;
+            let share = cut.len() as f64 / n_rows as f64;
             let loss = if share < 1.0 { loss.f_mul_scalar(share).map_err(TensorError::from)? } else { loss };
             loss.f_backward().map_err(TensorError::from)?;
-            self.state.sum += value * cuts[place].len() as f64;
+            self.state.sum += value * cut.len() as f64;
         }
         if let Some(anchor) = &training.anchor {
             self.optimizer.pull(anchor.parameters, anchor.strength)?;

@@ -398,7 +398,6 @@ brief! {
     }
 }
 
-#[expect(clippy::derivable_impls, reason = "`brief!` writes the attributes of a variant twice")]
 impl Default for LearningRateSchedule {
     /// `cosine`.
     fn default() -> Self {
