@@ -8,7 +8,8 @@ use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer
 use image::{DynamicImage, ImageDecoder, ImageReader, Limits};
 use polars::prelude::{BinaryChunked, Column, DataType, IntoColumn, NewChunkedArray, StringChunked, UInt8Chunked};
 use rayon::prelude::*;
-use retune_spec::preprocessing::{DecodeImage, ImageFit, ImageMode, OnBadImage};
+use retune_spec::images::{ImageFit, ImageMode, OnBadImage};
+use retune_spec::preprocessing::DecodeImage;
 use retune_stage::{Field, FitContext, Kind, Result, Role, StageError};
 use serde::{Deserialize, Serialize};
 

@@ -1,6 +1,7 @@
 //! `normalize_channels`.
 
-use retune_spec::preprocessing::{ImageMode, NormalizeChannels};
+use retune_spec::images::ImageMode;
+use retune_spec::preprocessing::NormalizeChannels;
 use retune_stage::{FitContext, Kind, Result, StageError};
 use serde::{Deserialize, Serialize};
 

@@ -21,6 +21,7 @@ pub mod feature_selection;
 pub mod fine_tuning;
 mod graph;
 mod headers;
+pub mod images;
 pub mod metric;
 pub mod model_selection;
 mod params;

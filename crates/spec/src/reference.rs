@@ -212,6 +212,7 @@ fn kind(schema: &Value, definitions: &Value) -> String {
         Some("Selector") => return "selector".to_owned(),
         Some("Metric") => return "a [score](#scores)".to_owned(),
         Some("Step") => return "step".to_owned(),
+        Some("Augmentation") => return "augmentation".to_owned(),
         Some("Method") => return "method".to_owned(),
         Some("Candidate") => return "family".to_owned(),
         Some("StageSpec") => return "stage".to_owned(),

@@ -541,6 +541,7 @@ impl<'s> Form<'s> {
     fn noun(&self) -> &'static str {
         match self.name {
             "Step" => "preprocessing step",
+            "Augmentation" => "augmentation",
             "Method" => "feature-selection method",
             "Candidate" => "model family",
             "FoldPlan" | "Folds" => "way to divide rows",

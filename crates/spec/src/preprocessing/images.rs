@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::columns::Selector;
+use crate::images::{ImageFit, ImageMode, OnBadImage, max_bytes, max_pixels};
 
 /// Decodes images - PNG, JPEG, WebP, BMP, TIFF, the first frame of a GIF - into one column for each pixel and channel, numbers from 0 to 255, in place of
 /// the column of images: `NAME_r0c0`, `NAME_r0c1`, ... (row, column) in grey, `NAME_red_r0c0`, ..., `NAME_green_r0c0`, ..., `NAME_blue_r0c0`, ... in colour. The
@@ -44,53 +45,8 @@ pub struct DecodeImage {
     pub max_bytes: u64,
 }
 
-/// The channels of a decoded image.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum ImageMode {
-    /// One: 0.299 red + 0.587 green + 0.114 blue, as Pillow's `L`.
-    #[default]
-    Grey,
-    /// Red, green and blue.
-    Rgb,
-}
-
-/// How an image is brought to a size of another shape.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum ImageFit {
-    /// Height and width each by a factor of its own.
-    #[default]
-    Stretch,
-    /// What sticks out is cut off on both sides (Pillow's `ImageOps.fit`).
-    Crop,
-    /// Black borders fill what is left (Pillow's `ImageOps.pad`).
-    Pad,
-}
-
-/// What is done about an image that cannot be decoded.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum OnBadImage {
-    /// The stage fails.
-    #[default]
-    Fail,
-    /// A training row is dropped; other rows are flagged and get missing pixels.
-    Drop,
-    /// The same, and `quarantine.parquet` in the run's folder says of each such training row which column is bad and why.
-    Quarantine,
-}
-
 fn images() -> Selector {
     Selector::kind(crate::schema::Kind::Image)
-}
-
-fn max_pixels() -> u64 {
-    50_000_000
-}
-
-fn max_bytes() -> u64 {
-    64 << 20
 }
 
 /// Divides pixels, so that they lie between 0 and 1.
