@@ -143,8 +143,8 @@ impl ImageInput {
 /// The list of augmentations: variant and struct, and the word in the language.
 macro_rules! augmentations {
     ($($(#[$doc:meta])* $variant:ident = $word:literal;)*) => {
-        /// One change of training images, drawn anew for each image and epoch. `mixup` and `cutmix` mix the images of a batch after all others. Where none brings images
-        /// to the network's `size`, they are brought to it first, as in prediction.
+        /// One change of training images, drawn anew for each image and epoch. `mixup` and `cutmix` mix the images of a batch after all others. Where none cuts or
+        /// resizes, images are brought to the network's `size` first, as in prediction; where they end at another size, last.
         #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
         pub enum Augmentation {
             $($(#[$doc])* #[serde(rename = $word)] $variant($variant),)*

@@ -1,0 +1,43 @@
+//! What the tests share.
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use retune_images::Picture;
+use serde_json::Value;
+
+pub fn base64(text: &str) -> Vec<u8> {
+    let value = |byte: u8| match byte {
+        b'A'..=b'Z' => byte - b'A',
+        b'a'..=b'z' => byte - b'a' + 26,
+        b'0'..=b'9' => byte - b'0' + 52,
+        b'+' => 62,
+        _ => 63,
+    };
+    let mut bytes = Vec::new();
+    for four in text.as_bytes().chunks(4) {
+        let n = four.iter().filter(|byte| **byte != b'=').count();
+        let bits =
+            four.iter().fold(0_u32, |bits, &byte| bits << 6 | if byte == b'=' { 0 } else { u32::from(value(byte)) });
+        bytes.extend_from_slice(&bits.to_be_bytes()[1..n]);
+    }
+    bytes
+}
+
+/// The picture that a script wrote.
+pub fn picture(value: &Value) -> Picture {
+    let side = |axis: usize| value["shape"][axis].as_u64().unwrap() as usize;
+    Picture::new(side(0), side(1), side(2), base64(value["pixels"].as_str().unwrap())).unwrap()
+}
+
+pub fn assert_near(ours: &Picture, theirs: &Picture, most: u64, what: &str) {
+    let shape = |picture: &Picture| [picture.height(), picture.width(), picture.channels()];
+    assert_eq!(shape(ours), shape(theirs), "{what}");
+    for (place, (ours, theirs)) in ours.pixels().iter().zip(theirs.pixels()).enumerate() {
+        assert!(u64::from(ours.abs_diff(*theirs)) <= most, "{what}: {ours} against {theirs} at {place}");
+    }
+}
+
+/// A picture whose pixels tell where they are.
+pub fn numbered(height: usize, width: usize, channels: usize, shift: usize) -> Picture {
+    let pixels = (0..height * width * channels).map(|place| ((place * 7 + shift * 31) % 251) as u8).collect();
+    Picture::new(height, width, channels, pixels).unwrap()
+}
