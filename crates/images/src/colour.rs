@@ -1,5 +1,7 @@
 //! Colours, as Pillow changes them (`ImageEnhance`, `ImageOps`), which is what torchvision asks for PIL images. All on 8-bit values.
 
+use std::sync::LazyLock;
+
 use crate::decode::luma;
 use crate::picture::Picture;
 
@@ -38,9 +40,12 @@ pub fn adjust_hue(picture: &mut Picture, turn: f64) {
     if picture.channels() == 1 {
         return;
     }
+    let sixths: [Sixth; 256] = std::array::from_fn(|hue| Sixth::of((hue as u8).wrapping_add(steps)));
+    let shares: [f32; 256] = std::array::from_fn(|saturation| (saturation as f64 / 255.0) as f32);
+    let tables = [HUES.as_slice(), SATURATIONS.as_slice()];
     for pixel in picture.pixels_mut().chunks_exact_mut(3) {
-        let [hue, saturation, value] = to_hsv([pixel[0], pixel[1], pixel[2]]);
-        pixel.copy_from_slice(&from_hsv([hue.wrapping_add(steps), saturation, value]));
+        let [hue, saturation, value] = to_hsv(tables, pixel[0], pixel[1], pixel[2]);
+        pixel.copy_from_slice(&from_hsv(sixths[usize::from(hue)], shares[usize::from(saturation)], value));
     }
 }
 
@@ -150,46 +155,71 @@ fn smoothed(picture: &Picture) -> Picture {
     smooth
 }
 
-/// Hue, saturation and value in 8 bits, as Pillow's `HSV`.
-fn to_hsv([red, green, blue]: [u8; 3]) -> [u8; 3] {
-    let (most, least) = (red.max(green).max(blue), red.min(green).min(blue));
-    if most == least {
-        return [0, 0, most];
-    }
-    let range = f32::from(most - least);
-    let saturation = range / f32::from(most);
-    let [from_red, from_green, from_blue] = [red, green, blue].map(|value| f32::from(most - value) / range);
-    let [from_red, from_green, from_blue] = [from_red, from_green, from_blue].map(f64::from);
-    let sixths = if red == most {
-        from_blue - from_green
-    } else if green == most {
-        2.0 + from_red - from_blue
-    } else {
-        4.0 + from_green - from_red
-    };
-    // Pillow rounds to 32 bits here and there; so do we, since the result is cut off.
-    let hue = ((f64::from(sixths as f32) / 6.0 + 1.0) % 1.0) as f32;
-    [(f64::from(hue) * 255.0) as u8, (f64::from(saturation) * 255.0) as u8, most]
+/// What a hue of the circle's 255 steps is made of.
+#[derive(Clone, Copy)]
+struct Sixth {
+    /// How far along its sixth of the circle.
+    within: f32,
+    /// Where red, green and blue are among value, p, q and t, 8 bits each.
+    shifts: [u8; 3],
 }
 
-fn from_hsv([hue, saturation, value]: [u8; 3]) -> [u8; 3] {
-    if saturation == 0 {
-        return [value; 3];
+impl Sixth {
+    fn of(hue: u8) -> Self {
+        const SHIFTS: [[u8; 3]; 6] = [[0, 24, 8], [16, 0, 8], [8, 0, 24], [8, 16, 0], [24, 8, 0], [0, 8, 16]];
+        let sixths = f64::from(hue) * 6.0 / 255.0;
+        let sector = sixths.floor();
+        Self { within: (sixths - sector) as f32, shifts: SHIFTS[sector as usize % 6] }
     }
-    let saturation = (f64::from(saturation) / 255.0) as f32;
-    let sixths = f64::from(hue) * 6.0 / 255.0;
-    let sector = sixths.floor();
-    let within = (sixths - sector) as f32;
-    let without = |share: f64| (f64::from(value) * (1.0 - share)).round() as u8;
+}
+
+/// The hue of every pixel in Pillow's `HSV`, by which channel is the brightest and which of the others the darkest, the range between these two, and how far below the
+/// brightest the third is. Photographs are too random for branches to be foreseen, so all of them are taken here, once.
+static HUES: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let hue = |place: usize| {
+        let (brightest, second_is_darkest) = (place >> 17, place >> 16 & 1 == 1);
+        let (range, third) = ((place >> 8 & 0xff).max(1) as f32, (place & 0xff) as f32);
+        let share = third / range;
+        let (first, second) = if second_is_darkest { (share, 1.0) } else { (1.0, share) };
+        // In 32 bits here and in 64 there as in Pillow, since the result is cut off.
+        let sixths = ([0.0, 2.0, 4.0][brightest] + f64::from(first) - f64::from(second)) as f32;
+        let turns = ((f64::from(sixths) / 6.0 + 1.0) % 1.0) as f32;
+        (f64::from(turns) * 255.0) as u8
+    };
+    (0..6 << 16).map(hue).collect()
+});
+
+/// Hue, saturation and value in 8 bits, as Pillow's `HSV`. Grey has some hue, but no saturation.
+fn to_hsv([hues, saturations]: [&[u8]; 2], red: u8, green: u8, blue: u8) -> [u8; 3] {
+    let (most, least) = (red.max(green).max(blue), red.min(green).min(blue));
+    let range = most - least;
+    let (brightest, second) = if red == most {
+        (0, green)
+    } else if green == most {
+        (1, blue)
+    } else {
+        (2, red)
+    };
+    // One is the brightest, one the darkest.
+    let third = 3 * usize::from(most) - usize::from(red) - usize::from(green) - usize::from(blue) - usize::from(range);
+    let side = usize::from(second == least);
+    let hue = hues[(brightest * 2 + side) << 16 | usize::from(range) << 8 | third & 0xff];
+    [hue, saturations[usize::from(most) << 8 | usize::from(range)], most]
+}
+
+/// The saturation of every value and range in Pillow's `HSV`.
+static SATURATIONS: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let saturation = |place: usize| (f64::from((place & 0xff) as f32 / (place >> 8).max(1) as f32) * 255.0) as u8;
+    (0..1 << 16).map(saturation).collect()
+});
+
+/// `saturation` lies between 0 and 1.
+fn from_hsv(sixth: Sixth, saturation: f32, value: u8) -> [u8; 3] {
+    // Rounded; a call of `round` would take as long as all the rest.
+    let without = |share: f64| (f64::from(value) * (1.0 - share) + 0.5) as u8;
     let p = without(f64::from(saturation));
-    let q = without(f64::from(saturation * within));
-    let t = without(f64::from(saturation) * (1.0 - f64::from(within)));
-    match sector as u8 % 6 {
-        0 => [value, t, p],
-        1 => [q, value, p],
-        2 => [p, value, t],
-        3 => [p, q, value],
-        4 => [t, p, value],
-        _ => [value, p, q],
-    }
+    let q = without(f64::from(saturation * sixth.within));
+    let t = without(f64::from(saturation) * (1.0 - f64::from(sixth.within)));
+    let all = u32::from_le_bytes([value, p, q, t]);
+    sixth.shifts.map(|shift| (all >> shift) as u8)
 }

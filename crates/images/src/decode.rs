@@ -3,7 +3,7 @@
 use std::io::{Cursor, Read};
 use std::path::{Component, Path, PathBuf};
 
-use image::{DynamicImage, ImageDecoder, ImageReader};
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader};
 use retune_spec::images::{ImageInput, ImageMode};
 
 use crate::picture::Picture;
@@ -69,6 +69,9 @@ fn decode_dynamic(bytes: &[u8], limits: &Limits) -> Result<DynamicImage, String>
     if reader.format().is_none() {
         return Err("the bytes are no PNG, JPEG, WebP, GIF, BMP or TIFF image".to_owned());
     }
+    if reader.format() == Some(ImageFormat::Jpeg) && !is_whole_jpeg(bytes) {
+        return Err("the JPEG file is cut short: its end marker is missing".to_owned());
+    }
     let mut decoder = reader.into_decoder().map_err(|error| error.to_string())?;
     let (width, height) = decoder.dimensions();
     if u64::from(width) * u64::from(height) > limits.max_pixels {
@@ -82,6 +85,13 @@ fn decode_dynamic(bytes: &[u8], limits: &Limits) -> Result<DynamicImage, String>
     let mut decoded = DynamicImage::from_decoder(decoder).map_err(|error| error.to_string())?;
     decoded.apply_orientation(orientation);
     Ok(decoded)
+}
+
+/// Whether an end marker follows the last start of a scan: decoders fill what is missing with grey, and neither marker occurs within coded pixels. Whatever a program
+/// appended after the end does not matter.
+fn is_whole_jpeg(bytes: &[u8]) -> bool {
+    let last = bytes.windows(2).rposition(|pair| pair[0] == 0xff && matches!(pair[1], 0xd9 | 0xda));
+    last.is_none_or(|last| bytes[last + 1] == 0xd9)
 }
 
 fn grey(decoded: DynamicImage) -> Vec<u8> {

@@ -282,7 +282,9 @@ impl Work {
         let first = number * self.plan.batch_size;
         let rows = &self.plan.order[first..(first + self.plan.batch_size).min(self.plan.order.len())];
         let length = self.transforms.len();
-        let mut pixels = self.spare().pop().unwrap_or_default();
+        let spare = self.spare().pop();
+        // Fresh memory is zero already.
+        let mut pixels = spare.unwrap_or_else(|| vec![0.0; rows.len() * length]);
         pixels.resize(rows.len() * length, 0.0);
         let written: Vec<Result<(), Lost>> = self.pool.install(|| {
             let places = pixels.par_chunks_mut(length).zip(rows).with_max_len(1);

@@ -1,14 +1,9 @@
 //! `decode_image`.
 
-use std::io::{Cursor, Read};
-use std::path::{Component, Path, PathBuf};
-
-use fast_image_resize::images::Image;
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
-use image::{DynamicImage, ImageDecoder, ImageReader, Limits};
 use polars::prelude::{BinaryChunked, Column, DataType, IntoColumn, NewChunkedArray, StringChunked, UInt8Chunked};
 use rayon::prelude::*;
-use retune_spec::images::{ImageFit, ImageMode, OnBadImage};
+use retune_images::{Limits, Picture, decode, fitted, read};
+use retune_spec::images::{ImageMode, OnBadImage};
 use retune_spec::preprocessing::DecodeImage;
 use retune_stage::{Field, FitContext, Kind, Result, Role, StageError};
 use serde::{Deserialize, Serialize};
@@ -106,8 +101,8 @@ fn first_sizes(step: &DecodeImage, source: &Source, columns: &[String]) -> Resul
     let of_column = |frame: &Frame, name: &String| -> Result<Option<[u32; 2]>> {
         let files = Files::of(frame, name, step)?;
         let size = |row| {
-            let decoded = files.decoded(row)?.ok()?;
-            Some([decoded.height(), decoded.width()])
+            let picture = files.decoded(row)?.ok()?;
+            Some([picture.height() as u32, picture.width() as u32])
         };
         // Mostly the first row's.
         Ok((0..frame.n_rows()).find_map(size))
@@ -165,22 +160,17 @@ impl FittedDecodeImage {
     }
 
     /// The pixels of an image in the order of the columns' names.
-    fn pixels(&self, decoded: &DynamicImage, size: [u32; 2]) -> Result<Vec<u8>, String> {
-        let [height, width] = size;
-        if self.declared.size.is_none() && [decoded.height(), decoded.width()] != size {
+    fn pixels(&self, picture: &Picture, size: [u32; 2]) -> Result<Vec<u8>, String> {
+        let [height, width] = size.map(|side| side as usize);
+        if self.declared.size.is_none() && [picture.height(), picture.width()] != [height, width] {
             return Err(format!(
                 "the image has {} x {} pixels, where the first training image has {height} x {width}",
-                decoded.height(),
-                decoded.width()
+                picture.height(),
+                picture.width()
             ));
         }
-        let n_channels = channels(self.declared.mode).len();
-        let interleaved = match self.declared.mode {
-            ImageMode::Grey => grey(decoded),
-            ImageMode::Rgb => decoded.to_rgb8().into_raw(),
-        };
-        let interleaved =
-            resized(interleaved, [decoded.height(), decoded.width()], size, n_channels, self.declared.fit)?;
+        let interleaved = fitted(picture, [height, width], self.declared.fit)?.into_pixels();
+        let n_channels = self.declared.mode.channels();
         let of_channel = |channel: usize| interleaved.iter().copied().skip(channel).step_by(n_channels);
         Ok((0..n_channels).flat_map(of_channel).collect())
     }
@@ -274,122 +264,17 @@ impl<'a> Files<'a> {
     }
 
     /// The image of a row; `None` where it is missing, and why it cannot be decoded where it cannot.
-    fn decoded(&self, row: usize) -> Option<Result<DynamicImage, String>> {
+    fn decoded(&self, row: usize) -> Option<Result<Picture, String>> {
         match self {
-            Self::Bytes(bytes, step) => bytes.get(row).map(|bytes| decode(bytes, step)),
-            Self::Paths(paths, step) => {
-                paths.get(row).map(|path| read(path, step).and_then(|bytes| decode(&bytes, step)))
-            }
+            Self::Bytes(bytes, step) => bytes.get(row).map(|bytes| decode(bytes, step.mode, &limits(step))),
+            Self::Paths(paths, step) => paths.get(row).map(|path| {
+                let bytes = read(path, step.root.as_deref(), &limits(step))?;
+                decode(&bytes, step.mode, &limits(step))
+            }),
         }
     }
 }
 
-/// The bytes of a file; under a root, which neither `..` nor a link may leave.
-fn read(path: &str, step: &DecodeImage) -> Result<Vec<u8>, String> {
-    let named = |error: std::io::Error| format!("{path}: {error}");
-    let full = match &step.root {
-        None => PathBuf::from(path),
-        Some(root) => {
-            let outside = || format!("{path} is not within `root: {root}`");
-            if !Path::new(path).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir)) {
-                return Err(outside());
-            }
-            let full = Path::new(root).join(path).canonicalize().map_err(named)?;
-            if !full.starts_with(Path::new(root).canonicalize().map_err(named)?) {
-                return Err(outside());
-            }
-            full
-        }
-    };
-    let file = std::fs::File::open(full).map_err(named)?;
-    // Read no further than the limit, whatever the file says of its length: it may be a device.
-    let mut bytes = Vec::new();
-    file.take(step.max_bytes + 1).read_to_end(&mut bytes).map_err(named)?;
-    Ok(bytes)
-}
-
-/// The image in a file's bytes, turned as its camera was held.
-fn decode(bytes: &[u8], step: &DecodeImage) -> Result<DynamicImage, String> {
-    if bytes.len() as u64 > step.max_bytes {
-        return Err(format!("the file is larger than `max_bytes: {}`", step.max_bytes));
-    }
-    let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|error| error.to_string())?;
-    if reader.format().is_none() {
-        return Err("the bytes are no PNG, JPEG, WebP, GIF, BMP or TIFF image".to_owned());
-    }
-    let mut decoder = reader.into_decoder().map_err(|error| error.to_string())?;
-    let (width, height) = decoder.dimensions();
-    if u64::from(width) * u64::from(height) > step.max_pixels {
-        return Err(format!("the image has {height} x {width} pixels, more than `max_pixels: {}`", step.max_pixels));
-    }
-    // What the header promises is checked; this bounds what decoders take besides: 16 bytes a pixel are four channels of 32 bits.
-    let mut limits = Limits::no_limits();
-    limits.max_alloc = Some(step.max_pixels.saturating_mul(16).max(16 << 20));
-    decoder.set_limits(limits).map_err(|error| error.to_string())?;
-    let orientation = decoder.orientation().map_err(|error| error.to_string())?;
-    let mut decoded = DynamicImage::from_decoder(decoder).map_err(|error| error.to_string())?;
-    decoded.apply_orientation(orientation);
-    Ok(decoded)
-}
-
-/// Luma as Pillow's `L` (ITU-R 601 in 16 bits); the `image` crate's own is ITU-R 709.
-fn grey(decoded: &DynamicImage) -> Vec<u8> {
-    match decoded {
-        DynamicImage::ImageLuma8(grey) => grey.as_raw().clone(),
-        DynamicImage::ImageLumaA8(_) | DynamicImage::ImageLuma16(_) | DynamicImage::ImageLumaA16(_) => {
-            decoded.to_luma8().into_raw()
-        }
-        _ => {
-            let luma = |pixel: &[u8]| {
-                let [red, green, blue] = [pixel[0], pixel[1], pixel[2]].map(u32::from);
-                ((red * 19_595 + green * 38_470 + blue * 7_471 + 0x8000) >> 16) as u8
-            };
-            decoded.to_rgb8().as_raw().chunks_exact(3).map(luma).collect()
-        }
-    }
-}
-
-/// Pixels of interleaved channels brought to a size.
-fn resized(pixels: Vec<u8>, from: [u32; 2], to: [u32; 2], n_channels: usize, fit: ImageFit) -> Result<Vec<u8>, String> {
-    if from == to {
-        return Ok(pixels);
-    }
-    let failed = |error: &dyn std::fmt::Display| format!("the image could not be resized: {error}");
-    let pixel_type = if n_channels == 1 { PixelType::U8 } else { PixelType::U8x3 };
-    let source = Image::from_vec_u8(from[1], from[0], pixels, pixel_type).map_err(|error| failed(&error))?;
-    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
-    let scaled = |[height, width]: [u32; 2], options: ResizeOptions| {
-        let mut target = Image::new(width, height, pixel_type);
-        Resizer::new().resize(&source, &mut target, &options).map_err(|error| failed(&error))?;
-        Ok(target.into_vec())
-    };
-    match fit {
-        ImageFit::Stretch => scaled(to, options),
-        ImageFit::Crop => scaled(to, options.fit_into_destination(None)),
-        ImageFit::Pad => {
-            let inner = contained(from, to);
-            let pixels = scaled(inner, options)?;
-            let mut padded = vec![0; to[0] as usize * to[1] as usize * n_channels];
-            let before = |axis: usize| (f64::from(to[axis] - inner[axis]) * 0.5).round_ties_even() as usize;
-            let (top, left) = (before(0), before(1));
-            let line = inner[1] as usize * n_channels;
-            for (row, line_pixels) in pixels.chunks_exact(line).enumerate() {
-                let start = ((top + row) * to[1] as usize + left) * n_channels;
-                padded[start..start + line].copy_from_slice(line_pixels);
-            }
-            Ok(padded)
-        }
-    }
-}
-
-/// The largest size of the shape of `from` within `to`, rounded as Pillow's `ImageOps.contain`.
-fn contained(from: [u32; 2], to: [u32; 2]) -> [u32; 2] {
-    let [height, width] = from.map(f64::from);
-    let [to_height, to_width] = to.map(f64::from);
-    let side = |length: f64, most: u32| (length.round_ties_even() as u32).clamp(1, most);
-    if width / height > to_width / to_height {
-        [side(height / width * to_width, to[0]), to[1]]
-    } else {
-        [to[0], side(width / height * to_height, to[1])]
-    }
+fn limits(step: &DecodeImage) -> Limits {
+    Limits { max_pixels: step.max_pixels, max_bytes: step.max_bytes }
 }

@@ -45,7 +45,7 @@ def write(name, lines, **others):
 # Transforms on fixed parameters.
 
 rgb = picture(17, 22)
-sources = {"rgb": rgb, "grey": rgb.convert("L"), "pixel": picture(1, 1)}
+sources = {"rgb": rgb, "grey": rgb.convert("L"), "pixel": picture(1, 1), "noise": Image.fromarray(random.integers(0, 256, (30, 30, 3), dtype=np.uint8))}
 cases = []
 
 
@@ -95,6 +95,8 @@ for source in ["rgb", "grey"]:
                 strength = -strength if turned else strength
                 changed = _apply_op(image, name, strength, InterpolationMode.BILINEAR, None)
                 case(source, "rand_augment", [number, magnitude, turned], changed, 1 if number in [1, 2, 3, 4, 5] else 0)
+for turn in [-0.3, 0.0, 0.2]:
+    case("noise", "hue", turn, F.adjust_hue(sources["noise"], turn))
 for [height, width] in [[1, 1], [3, 2]]:
     case("pixel", "resized_crop", [0, 0, 1, 1, height, width], F.resized_crop(sources["pixel"], 0, 0, 1, 1, [height, width], InterpolationMode.BILINEAR))
 for operation, function in [("auto_contrast", F.autocontrast), ("equalize", F.equalize)]:
