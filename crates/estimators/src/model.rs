@@ -73,7 +73,7 @@ enum CombinationCard {
     #[default]
     Single,
     Weighted(Vec<f64>),
-    Stacked(Estimator),
+    Stacked(Box<Estimator>),
 }
 
 impl CombinationCard {
@@ -359,7 +359,7 @@ impl Model {
             CombinationCard::Weighted(weights) => Combination::Weighted(weights),
             CombinationCard::Stacked(estimator) => {
                 let fitted = FittedModel::load(&estimator, &dir.child(STACK))?;
-                Combination::Stacked(Member::new(estimator, fitted))
+                Combination::Stacked(Box::new(Member::new(*estimator, fitted)))
             }
         };
         let levels = card.levels.into_iter().map(|levels| levels.map(Levels::from)).collect();
@@ -416,7 +416,7 @@ impl Fitted for Model {
             combination: match &self.combination {
                 Combination::Single => CombinationCard::Single,
                 Combination::Weighted(weights) => CombinationCard::Weighted(weights.clone()),
-                Combination::Stacked(model) => CombinationCard::Stacked(model.estimator.clone()),
+                Combination::Stacked(model) => CombinationCard::Stacked(Box::new(model.estimator.clone())),
             },
             calibration: self.calibration.clone(),
             decision: self.decision.clone(),

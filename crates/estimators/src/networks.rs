@@ -429,9 +429,10 @@ mod tests {
     use rand_chacha::ChaCha8Rng;
     use retune_spec::Estimator;
     use retune_spec::estimators::{ClassWeight, Optimizer};
-    use retune_spec::fine_tuning::EarlyStopping as Stopping;
+    use retune_spec::fine_tuning::{EarlyStopping as Stopping, NetworkTuning};
     use retune_stage::{Device, Silent, Ties};
     use retune_store::ArtifactWriter;
+    use serde_json::json;
 
     use super::*;
 
@@ -493,9 +494,8 @@ mod tests {
 
     #[test]
     fn rings_are_learned_by_every_optimizer() {
-        for (optimizer, learning_rate) in
-            [(Optimizer::Adamw, 0.01), (Optimizer::Adam, 0.01), (Optimizer::Sgd, 0.1), (Optimizer::Rmsprop, 0.003)]
-        {
+        for (optimizer, learning_rate) in [("adamw", 0.01), ("adam", 0.01), ("sgd", 0.1), ("rmsprop", 0.003)] {
+            let optimizer: Optimizer = serde_json::from_value(optimizer.into()).unwrap();
             let spec = Mlp { optimizer, learning_rate, dropout: 0.1, weight_decay: 1e-3, ..spec() };
             let model = fit(&spec, &rings(1500, 0.0, 1), &task(), &options(1)).unwrap();
             let accuracy = accuracy(&model, &rings(600, 0.0, 2));
@@ -584,18 +584,135 @@ mod tests {
         assert!(error.message.starts_with("the sample weights are not all finite"), "{error}");
     }
 
+    /// A base trained further, and how its last part went.
+    fn further(
+        base: &FittedNetwork,
+        tuning: &NetworkTuning,
+        train: &Design,
+        stop: &Design,
+    ) -> (FittedNetwork, History) {
+        let rows = TuningRows { train, stop, rehearsal: None };
+        let mut tuned = fine_tune(base, tuning, rows, false, None, &options(2)).unwrap();
+        (tuned.network, tuned.phases.pop().unwrap().history)
+    }
+
+    fn tuning(json: serde_json::Value) -> NetworkTuning {
+        serde_json::from_value(json).unwrap()
+    }
+
+    #[test]
+    fn each_strategy_trains_what_it_says() {
+        let base = network(
+            r#"{ "mlp": { "hidden": [16, 8], "norm": "batch", "batch_size": 32, "epochs": 5, "learning_rate": 0.01 } }"#,
+            &rings(400, 0.0, 1),
+            &task(),
+        )
+        .unwrap();
+        let (train, stop) = (rings(200, 0.7, 2), rings(100, 0.7, 3));
+        let all = ["layers.0", "layers.1", "layers.2", "layers.3", "layers.4"];
+        for (strategy, further_settings, expected) in [
+            (json!("full"), json!({}), &all[..]),
+            (json!("full"), json!({ "freeze": ["layers.0", "layers.1"] }), &all[2..]),
+            (json!("linear_probe"), json!({}), &all[4..]),
+            (json!("lp_ft"), json!({}), &all[..]),
+            (json!({ "gradual_unfreeze": { "every": 1 } }), json!({ "epochs": 1 }), &all[4..]),
+            (json!({ "gradual_unfreeze": { "every": 1 } }), json!({ "epochs": 2 }), &all[2..]),
+            (json!({ "surgical": { "blocks": ["layers.2"] } }), json!({}), &all[2..3]),
+            (json!("norm_only"), json!({}), &["layers.1", "layers.3", "layers.4"]),
+            (json!("bias_only"), json!({}), &all[..]),
+        ] {
+            let mut settings = json!({ "strategy": strategy, "epochs": 2, "learning_rate": 0.01, "early_stopping": { "patience": 0 } });
+            further_settings.as_object().unwrap().iter().for_each(|(key, value)| settings[key] = value.clone());
+            let (tuned, _) = further(&base, &tuning(settings), &train, &stop);
+            let (before, after) = (base.network(), tuned.network());
+            let pairs = before.tensors().zip(after.tensors());
+            let moved: Vec<&str> = pairs.filter(|((_, a), (_, b))| a != b).map(|((name, _), _)| name).collect();
+            let is_meant = |name: &&str| expected.iter().any(|layer| retune_tensor::surgery::covers(layer, name));
+            assert!(moved.iter().all(is_meant), "{strategy}: {moved:?}");
+            let missed =
+                expected.iter().find(|layer| !moved.iter().any(|name| retune_tensor::surgery::covers(layer, name)));
+            assert_eq!(missed, None, "{strategy}: {moved:?}");
+            if strategy == "bias_only" {
+                assert!(
+                    moved.iter().all(|name| !name.ends_with("weight") || name.starts_with("layers.4")),
+                    "{moved:?}"
+                );
+            }
+        }
+        let (chosen, _) =
+            further(&base, &tuning(json!({ "strategy": { "surgical": { "choose": 1 } } })), &train, &stop);
+        assert_eq!(chosen.card.layers, None);
+    }
+
+    #[test]
+    fn what_a_base_knows_is_kept_by_every_means() {
+        let base = fit(&spec(), &rings(1500, 0.0, 1), &task(), &options(1)).unwrap();
+        let (train, stop, old) = (rings(300, 1.5, 2), rings(200, 1.5, 3), rings(600, 0.0, 4));
+        let plain =
+            json!({ "learning_rate": 0.01, "layer_decay": 1.0, "epochs": 15, "early_stopping": { "patience": 0 } });
+        let with = |key: &str, value: serde_json::Value| {
+            let mut settings = plain.clone();
+            settings[key] = value;
+            tuning(settings)
+        };
+        let forgets = accuracy(&further(&base, &tuning(plain.clone()), &train, &stop).0, &old);
+        let anchored = accuracy(&further(&base, &with("l2_sp", json!(1.0)), &train, &stop).0, &old);
+        let rows = TuningRows { train: &train, stop: &stop, rehearsal: Some(&old) };
+        let rehearsal = with("rehearsal", json!({ "set": "old", "share": 0.5 }));
+        let rehearsed = fine_tune(&base, &rehearsal, rows, false, None, &options(2)).unwrap();
+        let rehearsed = accuracy(&rehearsed.network, &old);
+        assert!(anchored > forgets + 0.02 && rehearsed > forgets + 0.05, "{forgets} {anchored} {rehearsed}");
+        // Between base and tuned weights no loss on the rows of early stopping is greater than at the better end.
+        let (tuned, _) = further(&base, &tuning(plain.clone()), &train, &stop);
+        let (between, note) = wise_ft(&base, &tuned, &stop, &options(2)).unwrap();
+        let loss = |model: &FittedNetwork| {
+            let Some(Target::Classes { codes, .. }) = &stop.target else { panic!() };
+            let probabilities = probabilities(model, &stop);
+            codes.iter().enumerate().map(|(row, &code)| -probabilities[[row, code as usize]].ln()).sum::<f64>()
+        };
+        assert!(loss(&between) <= loss(&base).min(loss(&tuned)) + 1e-3, "{note}");
+    }
+
+    #[test]
+    fn a_head_for_other_labels_is_asked_for_and_put_in() {
+        let base = fit(&Mlp { epochs: 5, ..spec() }, &rings(300, 0.0, 1), &task(), &options(1)).unwrap();
+        let two = |rows: Design| {
+            let Some(Target::Classes { codes, .. }) = rows.target.clone() else { panic!() };
+            let codes = codes.into_iter().map(|code| code.min(1)).collect();
+            Design { target: Some(Target::Classes { codes, n_classes: 2 }), ..rows }
+        };
+        let (train, stop) = (two(rings(300, 0.0, 2)), two(rings(100, 0.0, 3)));
+        let rows = TuningRows { train: &train, stop: &stop, rehearsal: None };
+        let error = fine_tune(&base, &NetworkTuning::default(), rows, false, None, &options(1)).err().unwrap();
+        assert_eq!(error.message, "the network has 3 outputs, and the rows have 2 labels");
+        assert!(error.help.unwrap().contains("replace: { block: layers.1, with: [linear] }"));
+        let head = tuning(json!({
+            "surgery": [{ "replace": { "block": "layers.1", "with": [{ "linear": 8 }, { "activation": "gelu" }, "linear"] } }],
+            "strategy": "lp_ft", "learning_rate": 0.01, "epochs": 20
+        }));
+        let tuned = fine_tune(&base, &head, rows, false, None, &options(1)).unwrap().network;
+        assert_eq!(probabilities(&tuned, &stop).ncols(), 2);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tuned");
+        let writer = ArtifactWriter::beside(&path).unwrap();
+        tuned.save(&SaveDir::new(&writer)).unwrap();
+        let artifact = writer.publish_at(&path, "model", 1, serde_json::Value::Null).unwrap();
+        let loaded = FittedNetwork::load(&LoadDir::new(&artifact)).unwrap();
+        assert_eq!(probabilities(&loaded, &stop), probabilities(&tuned, &stop));
+    }
+
     #[test]
     fn fine_tuning_follows_a_shift_and_keeps_a_base_that_is_better() {
         let base = fit(&spec(), &rings(1500, 0.0, 1), &task(), &options(1)).unwrap();
         let (train, validation, test) = (rings(400, 0.7, 2), rings(300, 0.7, 3), rings(600, 0.7, 4));
         let tuning =
             NetworkTuning { learning_rate: 3e-3, early_stopping: Stopping { patience: 5 }, ..NetworkTuning::default() };
-        let (tuned, history) = fine_tune(&base, &tuning, &train, &validation, &options(2)).unwrap();
+        let (tuned, history) = further(&base, &tuning, &train, &validation);
         let [before, after] = [&base, &tuned].map(|model| accuracy(model, &test));
         assert!(after > before + 0.15, "{before} {after}");
         assert!(history.best_epoch > 0 && history.base_validation.is_some());
         assert_eq!(tuned.n_epochs(), base.n_epochs() + history.best_epoch);
-        let again = fine_tune(&base, &tuning, &train, &validation, &options(2)).unwrap();
+        let again = further(&base, &tuning, &train, &validation);
         assert_eq!(probabilities(&again.0, &test), probabilities(&tuned, &test));
         assert_eq!(again.1, history);
 
@@ -603,7 +720,7 @@ mod tests {
         let mut random = ChaCha8Rng::seed_from_u64(8);
         let codes = (0..400).map(|_| random.random_range(0..3)).collect();
         let noise = Design { target: Some(Target::Classes { codes, n_classes: 3 }), ..rings(400, 0.0, 6) };
-        let (kept, history) = fine_tune(&base, &tuning, &noise, &rings(300, 0.0, 7), &options(2)).unwrap();
+        let (kept, history) = further(&base, &tuning, &noise, &rings(300, 0.0, 7));
         assert_eq!(history.best_epoch, 0);
         assert_eq!(probabilities(&kept, &test), probabilities(&base, &test));
     }
@@ -777,7 +894,7 @@ mod tests {
         let base = network(json, &rings(1500, 0.0, 1), &task()).unwrap();
         let (train, validation, test) = (rings(401, 0.7, 2), rings(300, 0.7, 3), rings(600, 0.7, 4));
         let tuning = NetworkTuning { learning_rate: 3e-3, batch_size: Some(100), ..NetworkTuning::default() };
-        let (tuned, _) = fine_tune(&base, &tuning, &train, &validation, &options(2)).unwrap();
+        let (tuned, _) = further(&base, &tuning, &train, &validation);
         let [before, after] = [&base, &tuned].map(|model| accuracy(model, &test));
         assert!(after > before + 0.1, "{before} {after}");
     }

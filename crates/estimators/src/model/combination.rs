@@ -28,7 +28,7 @@ pub enum Combination {
     /// The mean of probabilities or values, with a weight for each member; weights sum to 1.
     Weighted(Vec<f64>),
     /// A model of the members' predictions: logistic regression for labels, ridge regression for values.
-    Stacked(Member),
+    Stacked(Box<Member>),
 }
 
 impl Combination {
@@ -67,7 +67,7 @@ impl Combination {
                 Member::new(Estimator::Ridge(Ridge { l2 }), FittedModel::Linear(fitted))
             }
         };
-        Ok(Self::Stacked(member))
+        Ok(Self::Stacked(Box::new(member)))
     }
 
     /// One prediction of the members', which are of the same rows. Fails where there are more or fewer members than weights, and for a mean of scores.
