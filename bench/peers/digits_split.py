@@ -19,3 +19,4 @@ for choice in (1, 2, 3):
     split = np.full(len(frame), "validation", dtype=object)
     split[test], split[train] = "test", "train"
     frame.assign(split=split).to_parquet(f"{folder}/handwritten_{choice}.parquet", index=False)
+    pd.DataFrame({"row": np.arange(len(frame)), "part": split}).to_csv(f"{folder}/rows_{choice}.csv", index=False)

@@ -1,5 +1,5 @@
 """Reads a folder of JPEGs with torchvision and PyTorch's DataLoader as for training - RandomResizedCrop(224), flips, ToTensor, Normalize - and prints the images per
-second of each epoch as JSON, as crates/images/examples/speed.rs does.
+second of each epoch as JSON, as crates/images/examples/image_loading.rs does.
 
 Run: image_loading.py FOLDER [WORKERS] [EPOCHS] [jitter]; two workers unless said otherwise. `image_loading_data.py` makes the folder.
 """

@@ -21,6 +21,7 @@ pub fn format_of(path: &Path) -> Option<Format> {
         "parquet" | "pq" => Some(Format::Parquet),
         "arrow" | "feather" | "ipc" => Some(Format::Arrow),
         "jsonl" | "ndjson" => Some(Format::JsonLines),
+        "png" | "jpg" | "jpeg" | "webp" | "bmp" | "gif" | "tif" | "tiff" => Some(Format::Images),
         _ => None,
     }
 }
@@ -30,7 +31,7 @@ pub fn columns_of(path: &Path, format: Option<Format>, separator: &str) -> Resul
     let unreadable = |error: &dyn std::fmt::Display| Failure::data(format!("cannot read {}: {error}", path.display()));
     let format = format.or_else(|| format_of(path)).ok_or_else(|| {
         Failure::data(format!("the format of {} is not told by its ending", path.display()))
-            .help("set `data.format` to csv, parquet, arrow or json_lines")
+            .help("set `data.format` to csv, parquet, arrow, json_lines or images")
     })?;
     let file = File::open(path).map_err(|error| unreadable(&error))?;
     match format {
@@ -53,6 +54,7 @@ pub fn columns_of(path: &Path, format: Option<Format>, separator: &str) -> Resul
             retune_spec::csv::check_names(&name, &names).map_err(in_data)?;
             Ok(names)
         }
+        Format::Images => Ok(vec!["image".to_owned(), "label".to_owned()]),
         Format::Parquet => {
             use parquet::file::reader::FileReader;
             let reader = parquet::file::serialized_reader::SerializedFileReader::new(file)

@@ -11,7 +11,7 @@ use crate::schema::Kind;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Data {
-    /// One file or glob (csv, parquet, arrow, json lines) that `split` divides.
+    /// One file or glob (csv, parquet, arrow, json lines, or images in folders) that `split` divides.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<OneOrMany<String>>,
     /// A separate file or glob of training rows, in place of `path`.
@@ -81,6 +81,8 @@ pub enum Format {
     Arrow,
     /// One JSON object a line.
     JsonLines,
+    /// Image files, each a row: `image` has its bytes, `label` the name of the folder that it lies in. `path: "photos/*/*.jpg"` with `target: label`.
+    Images,
 }
 
 /// What is learned.

@@ -12,6 +12,7 @@ use crate::TableError;
 use crate::arrow_file::ArrowFile;
 use crate::bytes::Bytes;
 use crate::csv::{CsvFiles, same_columns};
+use crate::image_files::ImageFiles;
 use crate::json_lines::JsonLines;
 use crate::parquet_file::ParquetFile;
 use crate::stack::stack;
@@ -114,6 +115,11 @@ impl Files {
     pub fn open(paths: &[PathBuf], options: &ReadOptions) -> Result<Self, TableError> {
         let mut paths = paths.to_vec();
         paths.sort();
+        let formats = paths.iter().map(|path| format_of(path, options.format)).collect::<Result<Vec<_>, _>>()?;
+        if !paths.is_empty() && formats.iter().all(|format| *format == Format::Images) {
+            let name = paths[0].display().to_string();
+            return Self::of(vec![Source { name, chunks: Box::new(ImageFiles::new(paths)), is_binary: None }]);
+        }
         let mut files = Vec::with_capacity(paths.len());
         for path in &paths {
             let name = path.display().to_string();
@@ -202,6 +208,10 @@ impl Source {
             }
             Format::Parquet => (b"PAR1", "a Parquet file"),
             Format::Arrow => (b"ARROW1", "an Arrow file"),
+            Format::Images => {
+                return Err(TableError::new(format!("{name} is an image among files of other formats"))
+                    .help("name images alone, or tables alone"));
+            }
         };
         if !bytes.as_slice().starts_with(magic) {
             return Err(
@@ -322,6 +332,7 @@ pub fn format_of(path: &Path, declared: Option<Format>) -> Result<Format, TableE
         "parquet" | "pq" => Ok(Format::Parquet),
         "arrow" | "feather" | "ipc" => Ok(Format::Arrow),
         "jsonl" | "ndjson" => Ok(Format::JsonLines),
+        "png" | "jpg" | "jpeg" | "webp" | "bmp" | "gif" | "tif" | "tiff" => Ok(Format::Images),
         "gz" | "zst" | "bz2" | "xz" | "zip" => {
             Err(TableError::new(format!("{} is compressed", path.display())).help("decompress it first (Parquet is compressed inside)"))
         }

@@ -15,6 +15,7 @@ mod error;
 mod files;
 mod fold_plans;
 mod grammar;
+mod image_files;
 mod images;
 mod ingest;
 mod json_lines;

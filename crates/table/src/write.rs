@@ -179,6 +179,10 @@ impl OutputFile {
     /// A file beside the one that it becomes.
     pub fn create(path: &Path) -> Result<Self, TableError> {
         let format = format_of(path, None)?;
+        if format == Format::Images {
+            return Err(TableError::new(format!("a table cannot be written to the image {}", path.display()))
+                .help("end the name in .csv, .parquet, .arrow or .jsonl"));
+        }
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let partial = tempfile::Builder::new()
             .prefix(".retune-")

@@ -119,3 +119,98 @@ fn closest(weights: &Weights, network: &Network) -> Option<(&'static str, f64)> 
     let best = shares.max_by(|(_, a), (_, b)| a.total_cmp(b))?;
     (best.1 > own && best.1 > 0.5).then_some(best)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use retune_stage::Seed;
+
+    use super::*;
+    use crate::layer::Shape;
+
+    fn network(word: &str, n_outputs: usize, seed: u64) -> Network {
+        let architecture: Architecture = serde_json::from_value(word.into()).unwrap();
+        let layers = architectures::layers(&architecture, 3, n_outputs);
+        Network::named(layers, Shape::Image([3, 96, 96]), Seed(seed)).unwrap()
+    }
+
+    fn base(json: &str) -> BaseNetwork {
+        serde_json::from_str(json).unwrap()
+    }
+
+    /// A file with the tensors of a network, as `change` leaves them.
+    fn file(network: &Network, change: impl Fn(&str, &Tensor) -> Option<(String, Tensor)>) -> tempfile::NamedTempFile {
+        let tensors: Vec<(String, Tensor)> =
+            network.tensors().filter_map(|(name, tensor)| change(name, tensor)).collect();
+        let bytes = crate::weights::to_bytes(tensors.iter().map(|(name, tensor)| (name.as_str(), tensor))).unwrap();
+        let file = tempfile::Builder::new().suffix(".safetensors").tempfile().unwrap();
+        std::fs::write(file.path(), bytes).unwrap();
+        file
+    }
+
+    fn same(name: &str, tensor: &Tensor) -> Option<(String, Tensor)> {
+        Some((name.to_owned(), tensor.shallow_clone()))
+    }
+
+    #[test]
+    fn weights_are_taken_under_other_names_and_in_other_kinds() {
+        let source = network("small_resnet", 10, 1);
+        let half = file(&source, |name, tensor| Some((format!("module.{name}"), tensor.to_kind(Kind::Double))));
+        let mut target = network("small_resnet", 10, 2);
+        let declared = base(r#"{ "network": "small_resnet", "map": { "module.*": "*" } }"#);
+        let notes = load_weights(&mut target, &declared, half.path()).unwrap();
+        assert!(notes.iter().any(|note| note.contains("became")), "{notes:?}");
+        assert_eq!(target.to_bytes().unwrap(), source.to_bytes().unwrap());
+    }
+
+    #[test]
+    fn a_head_for_other_labels_starts_from_nothing_where_that_is_said() {
+        let weights = file(&network("small_resnet", 7, 1), same);
+        let mut target = network("small_resnet", 10, 2);
+        let before = target.to_bytes().unwrap();
+        let error = load_weights(&mut target, &base(r#"{ "network": "small_resnet" }"#), weights.path()).unwrap_err();
+        assert!(error.0.message.contains("fc.weight"), "{error}");
+        assert_eq!(
+            error.0.help.unwrap(),
+            "the head is of another size, for other labels: `fresh: [fc]` starts it from nothing"
+        );
+        assert_eq!(target.to_bytes().unwrap(), before, "nothing was copied");
+        load_weights(&mut target, &base(r#"{ "network": "small_resnet", "fresh": ["fc"] }"#), weights.path()).unwrap();
+        assert_ne!(target.to_bytes().unwrap(), before);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_told_with_the_way_out() {
+        let mobile = network("mobilenet_v2", 10, 1);
+        let without = |name: &str, tensor: &Tensor| if name == "conv1.weight" { None } else { same(name, tensor) };
+        let spoilt = |name: &str, tensor: &Tensor| {
+            let tensor = if name == "fc.bias" { tensor * f64::NAN } else { tensor.shallow_clone() };
+            Some((name.to_owned(), tensor))
+        };
+        let small = network("small_resnet", 10, 1);
+        for (weights, declared, message, help) in [
+            (
+                file(&mobile, same),
+                r#"{ "network": "resnet18" }"#,
+                "does not fit the network",
+                "`network: mobilenet_v2`",
+            ),
+            (file(&small, without), r#"{ "network": "small_resnet" }"#, "conv1.weight", "name what may differ"),
+            (file(&small, spoilt), r#"{ "network": "small_resnet" }"#, "fc.bias", "name what may differ"),
+            (
+                file(&small, same),
+                r#"{ "network": "small_resnet", "fresh": ["head"] }"#,
+                "`fresh: [head]`",
+                "as their tensors",
+            ),
+        ] {
+            let word =
+                serde_json::from_str::<serde_json::Value>(declared).unwrap()["network"].as_str().unwrap().to_owned();
+            let mut target = network(&word, 10, 2);
+            let error = load_weights(&mut target, &base(declared), weights.path()).unwrap_err();
+            assert!(error.0.message.contains(message), "{error}");
+            let told = error.0.help.unwrap_or_default();
+            assert!(told.contains(help), "{told}");
+        }
+    }
+}

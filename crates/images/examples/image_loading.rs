@@ -1,6 +1,6 @@
 //! Reads a folder of JPEGs as for training - a random part at 224 x 224 pixels, half of them flipped, normalised - and prints the images per second.
 //!
-//! Run: speed FOLDER THREADS [EPOCHS] [jitter] [parts]; `jitter` adds `color_jitter`, `parts` times decoding and the transforms one after the other instead.
+//! Run: image_loading FOLDER THREADS [EPOCHS] [jitter] [parts]; `jitter` adds `color_jitter`, `parts` times decoding and the transforms one after the other instead.
 #![allow(clippy::print_stdout)]
 
 use std::sync::Arc;
@@ -16,7 +16,7 @@ type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 fn main() -> Outcome<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let (Some(folder), Some(threads)) = (arguments.first(), arguments.get(1)) else {
-        return Err("usage: speed FOLDER THREADS [EPOCHS] [jitter] [parts]".into());
+        return Err("usage: image_loading FOLDER THREADS [EPOCHS] [jitter] [parts]".into());
     };
     let n_epochs: u64 = arguments.get(2).and_then(|epochs| epochs.parse().ok()).unwrap_or(3);
     let with = |word: &str| arguments.iter().any(|argument| argument == word);
