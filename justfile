@@ -53,6 +53,7 @@ pipelines: build
     "{{ retune }}" run pipelines/breast_cancer.yaml
     "{{ retune }}" run pipelines/diabetes.yaml
     "{{ retune }}" run pipelines/handwritten_digits.yaml
+    "{{ retune }}" run pipelines/debian_transfer.yaml
     "{{ retune }}" run pipelines/debian_packages.yaml
 
 # Write schema/pipeline.json and docs/language.md from the pipeline language

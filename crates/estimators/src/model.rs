@@ -28,7 +28,7 @@ use crate::{FitInfo, FitOptions, FittedModel};
 pub struct Model {
     /// What is predicted.
     pub task: Task,
-    /// The features in the order of training, and the task.
+    /// The features in the order of training, the target where its column is known, and the task.
     pub input: Schema,
     members: Vec<Member>,
     combination: Combination,
@@ -82,6 +82,11 @@ impl CombinationCard {
     }
 }
 
+/// The columns that a model is about: features, and the target, by which rows to score are found.
+pub fn learned_fields(schema: &Schema) -> Vec<Field> {
+    schema.fields.iter().filter(|field| matches!(field.role, Role::Feature | Role::Target)).cloned().collect()
+}
+
 impl Model {
     /// Trains on rows that have a target.
     pub fn fit(estimator: &Estimator, train: &Rows, options: &FitOptions) -> Result<(Self, FitInfo)> {
@@ -89,7 +94,7 @@ impl Model {
         let task = schema.task.clone().ok_or_else(|| StageError::data("the rows have no target column"))?;
         let train = train.design()?;
         let (fitted, info) = crate::fit(estimator, &train, &task, options)?;
-        let model = Self::new(estimator.clone(), task, schema.features().cloned().collect(), fitted);
+        let model = Self::new(estimator.clone(), task, learned_fields(schema), fitted);
         Ok((model.with_levels(train.levels), info))
     }
 
@@ -244,7 +249,7 @@ impl Model {
     /// The rows with the model's features in the order of its training.
     pub fn bind<'a>(&self, rows: &'a Design) -> Result<Cow<'a, Design>> {
         self.check_images(rows)?;
-        let numbers = || self.input.fields.iter().filter(|field| field.kind != Kind::Image);
+        let numbers = || self.input.features().filter(|field| field.kind != Kind::Image);
         let same = rows.names.len() == numbers().count()
             && numbers().zip(&rows.names).all(|(field, name)| field.name == *name);
         if same && self.levels.is_empty() && rows.levels.is_empty() {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use retune_estimators::{FittedModel, FittedNetwork, Model};
+use retune_estimators::{FittedModel, FittedNetwork, Model, learned_fields};
 use retune_spec::fine_tuning::{self, BaseNetwork};
 use retune_stage::{FitContext, Level, Result, Rows, StageError};
 use retune_tensor::load_weights;
@@ -47,7 +47,7 @@ impl Base {
             })?,
             None => network,
         };
-        let features = schema.features().cloned().collect();
+        let features = learned_fields(schema);
         let model = Model::new(estimator, task, features, FittedModel::Network(network)).with_levels(design.levels);
         Ok(Self { model, is_fresh: spec.weights.is_none(), is_own: true })
     }

@@ -5,7 +5,7 @@ use retune_estimators::networks::Phase;
 use retune_estimators::{FittedModel, Member, Model, networks, truth_of};
 use retune_metrics::{Prediction, Truth};
 use retune_spec::Estimator;
-use retune_spec::fine_tuning::{BatchNorms, FineTuning, Rehearsal, Remedy, Strategy};
+use retune_spec::fine_tuning::{BatchNorms, FineTuning, Rehearsal, Remedy, TuningStrategy};
 use retune_stage::{Design, FitContext, Result};
 
 use crate::guard::Verdict;
@@ -31,7 +31,7 @@ pub fn changed(spec: &FineTuning, remedy: Remedy) -> Option<FineTuning> {
             spec.boosting.learning_rate /= 10.0;
         }
         Remedy::FreezeBatchNorm => spec.network.batch_norm = BatchNorms::Frozen,
-        Remedy::LinearProbe => spec.network.strategy = Strategy::LinearProbe,
+        Remedy::LinearProbe => spec.network.strategy = TuningStrategy::LinearProbe,
     }
     Some(spec)
 }

@@ -156,7 +156,7 @@ impl Plan {
     pub fn fit(&self, train: &Rows, context: &FitContext) -> Result<Model> {
         let schema = train.schema();
         let task = schema.task.clone().ok_or_else(|| StageError::data("the rows have no target column"))?;
-        let features = schema.features().cloned().collect();
+        let features = retune_estimators::learned_fields(schema);
         let design = train.design()?;
         let seed = context.seed.derive("winner");
         let mut members = Vec::with_capacity(self.estimators.len());

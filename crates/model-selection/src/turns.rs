@@ -142,11 +142,11 @@ mod tests {
     fn of_seconds_each_candidate_gets_its_share() {
         let search = Search { sampler: Sampler::Tpe, seconds: Some(120.0), ..Search::default() };
         let until = |trials: &[Trial]| trials.iter().map(|trial| trial.cost.seconds).sum::<f64>() >= 120.0;
-        // The slow one is never the best: it gets a third of half of the time.
+        // The slow one is never the best: it shares half of the time with the other.
         let [slow, best, worst] = trials_of(&search, [8.0, 1.0, 1.0], [0.5, 0.9, 0.4], until);
-        assert!((2..=3).contains(&slow) && best > 70 && (15..=25).contains(&worst), "{slow} {best} {worst}");
+        assert!((3..=5).contains(&slow) && best > 55 && (20..=35).contains(&worst), "{slow} {best} {worst}");
         // And where it is the best, half of it besides.
         let [slow, better, worst] = trials_of(&search, [8.0, 1.0, 1.0], [0.9, 0.5, 0.4], until);
-        assert!((9..=11).contains(&slow) && better >= 15 && worst >= 15, "{slow} {better} {worst}");
+        assert!((7..=10).contains(&slow) && better >= 20 && worst >= 20, "{slow} {better} {worst}");
     }
 }

@@ -143,7 +143,7 @@ impl BaseNetwork {
 pub struct NetworkTuning {
     /// What is trained, and in which order.
     #[serde(default)]
-    pub strategy: Strategy,
+    pub strategy: TuningStrategy,
     /// Changes of the base's layers, one after the other, before anything is trained.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub surgery: Vec<Surgery>,
@@ -233,7 +233,7 @@ pub struct NetworkTuning {
 brief! {
     /// What is trained, and in which order.
     #[derive(Clone, Debug, PartialEq)]
-    Strategy {
+    TuningStrategy {
         /// Everything at once.
         Full = "full",
         /// The head alone. What the frozen blocks make of a row is computed once.
@@ -251,14 +251,14 @@ brief! {
     }
 }
 
-impl Default for Strategy {
+impl Default for TuningStrategy {
     /// `full`.
     fn default() -> Self {
         Self::Full
     }
 }
 
-/// See [`Strategy::LpFt`].
+/// See [`TuningStrategy::LpFt`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LpFt {
@@ -272,7 +272,7 @@ pub struct LpFt {
     pub probe_learning_rate: Option<f64>,
 }
 
-/// See [`Strategy::GradualUnfreeze`].
+/// See [`TuningStrategy::GradualUnfreeze`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GradualUnfreeze {
@@ -282,7 +282,7 @@ pub struct GradualUnfreeze {
     pub every: usize,
 }
 
-/// See [`Strategy::Surgical`].
+/// See [`TuningStrategy::Surgical`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Surgical {

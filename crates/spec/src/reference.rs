@@ -30,13 +30,27 @@ pub fn language_reference() -> String {
     page.choices("`search: pruner`", "Pruner");
     page.choices("`ensemble`", "Ensemble");
     page.variants("Candidate");
+    page.choices("Optimisers", "Optimizer");
+    page.choices("Schedules", "LearningRateSchedule");
+    page.choices("Networks for images", "Architecture");
+    page.definition(3, "How a network sees images", "ImageInput");
+    page.heading(3, "Augmentations");
+    page.variants("Augmentation");
     page.definition(2, "`uses: fine-tuning`", "FineTuning");
+    page.definition(3, "`base`", "BaseNetwork");
     page.definition(3, "`network`", "NetworkTuning");
+    page.choices("`network: strategy`", "TuningStrategy");
+    page.choices("`network: average`", "Averaging");
+    page.definition(4, "`network: rehearsal`", "Rehearsal");
     page.definition(4, "`network: early_stopping`", "EarlyStopping");
+    page.heading(3, "`network: surgery`");
+    page.variants("Surgery");
+    page.choices("Layers", "LayerSpec");
     page.definition(3, "`boosting`", "BoostingTuning");
     page.definition(3, "`linear`", "LinearTuning");
     page.definition(3, "`goal`", "Goal");
     page.definition(3, "`guard`", "Guard");
+    page.definition(4, "`guard: also`", "GuardedSet");
     page.heading(2, "Scores");
     page.words_of("MetricWord");
     page.paragraph(SCORE_SETTINGS);
@@ -216,7 +230,15 @@ fn kind(schema: &Value, definitions: &Value) -> String {
         Some("Method") => return "method".to_owned(),
         Some("Candidate") => return "family".to_owned(),
         Some("StageSpec") => return "stage".to_owned(),
-        Some("FoldPlan" | "Pruner" | "Ensemble") => return "one of those below".to_owned(),
+        Some("FoldPlan" | "Pruner" | "Ensemble" | "TuningStrategy" | "Averaging") => {
+            return "one of those below".to_owned();
+        }
+        Some("Optimizer") => return "an [optimiser](#optimisers)".to_owned(),
+        Some("LearningRateSchedule") => return "a [schedule](#schedules)".to_owned(),
+        Some("Architecture") => return "a [network](#networks-for-images)".to_owned(),
+        Some("ImageInput") => return "[settings](#how-a-network-sees-images)".to_owned(),
+        Some("Surgery") => return "change of layers".to_owned(),
+        Some("LayerSpec") => return "[layer](#layers)".to_owned(),
         Some("Keep") => return "whole number, at least 1, or a share such as `40 %`".to_owned(),
         Some(name) => return kind(&definitions[name], definitions),
         None => {}
@@ -291,7 +313,7 @@ mod tests {
     #[test]
     fn every_word_of_the_language_is_described() {
         let page = language_reference();
-        for definition in ["Step", "Method", "Candidate"] {
+        for definition in ["Step", "Method", "Candidate", "Augmentation", "Surgery"] {
             for word in crate::validate::tag_words(definition) {
                 assert!(page.contains(&format!("\n### `{word}`\n")), "{word}");
             }

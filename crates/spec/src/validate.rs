@@ -542,6 +542,7 @@ impl<'s> Form<'s> {
         match self.name {
             "Step" => "preprocessing step",
             "Augmentation" => "augmentation",
+            "Surgery" => "change of layers",
             "Method" => "feature-selection method",
             "Candidate" => "model family",
             "FoldPlan" | "Folds" => "way to divide rows",
@@ -581,7 +582,9 @@ impl<'s> Form<'s> {
     }
 
     fn shares_key(&self, node: &Node) -> bool {
-        node.entries().iter().any(|entry| self.schema["properties"].get(&entry.key).is_some())
+        let tags = self.tag_words();
+        let knows = |key: &str| self.schema["properties"].get(key).is_some() || tags.contains(&key);
+        node.entries().iter().any(|entry| knows(&entry.key))
     }
 
     /// What the form is called in "expected ..."; `None` for null.

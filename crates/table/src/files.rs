@@ -115,8 +115,8 @@ impl Files {
     pub fn open(paths: &[PathBuf], options: &ReadOptions) -> Result<Self, TableError> {
         let mut paths = paths.to_vec();
         paths.sort();
-        let formats = paths.iter().map(|path| format_of(path, options.format)).collect::<Result<Vec<_>, _>>()?;
-        if !paths.is_empty() && formats.iter().all(|format| *format == Format::Images) {
+        let is_image = |path: &PathBuf| matches!(format_of(path, options.format), Ok(Format::Images));
+        if !paths.is_empty() && paths.iter().all(is_image) {
             let name = paths[0].display().to_string();
             return Self::of(vec![Source { name, chunks: Box::new(ImageFiles::new(paths)), is_binary: None }]);
         }

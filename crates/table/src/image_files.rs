@@ -94,7 +94,7 @@ mod tests {
         assert_eq!(images, [&b"one"[..], b"three", b"two"]);
         let bare = folder.path().join("cat/none");
         std::fs::write(&bare, "x").unwrap();
-        assert!(read_files(&[bare.clone()], &ReadOptions::default()).is_err());
+        assert!(read_files(std::slice::from_ref(&bare), &ReadOptions::default()).is_err());
         let named = ReadOptions { format: Some(Format::Images), ..ReadOptions::default() };
         assert_eq!(read_files(&[bare], &named).unwrap().height(), 1);
     }

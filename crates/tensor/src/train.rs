@@ -153,6 +153,9 @@ pub struct History {
 /// Goes back at most so often.
 const ROLLBACKS: usize = 5;
 
+/// Goes back to before the loss of an epoch rose to so many times the least.
+const RISEN: f64 = 2.0;
+
 /// Trains a copy of a network in mini-batches whose order is drawn anew in each epoch. Same seed, rows, threads and device: same bits, also where the training was
 /// interrupted and goes on from its checkpoint.
 ///
@@ -325,7 +328,11 @@ impl<'a> Run<'a> {
         let (training, epoch) = (self.training, self.state.epoch);
         if self.state.batch == 0 {
             self.thaw(epoch)?;
-            if training.on_divergence == OnDivergence::RollBack {
+            // An epoch whose loss has risen may already lead where no smaller rate leads back.
+            let losses = &self.state.history.train;
+            let least = losses.iter().copied().fold(f64::INFINITY, f64::min);
+            let is_sound = losses.last().is_none_or(|last| *last <= RISEN * least);
+            if training.on_divergence == OnDivergence::RollBack && is_sound {
                 let tensors = self.tensors()?.into_iter().map(|(name, tensor)| Ok((name, copied(&tensor)?)));
                 self.epoch_began = Some((self.state.clone(), tensors.collect::<Result<_>>()?));
             }

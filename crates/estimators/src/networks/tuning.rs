@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Mutex;
 
-use retune_spec::fine_tuning::{BatchNorms, NetworkTuning, Strategy};
+use retune_spec::fine_tuning::{BatchNorms, NetworkTuning, TuningStrategy};
 use retune_stage::{Design, FitContext, Level, Result, StageError, Target};
 use retune_tensor::surgery::covers;
 use retune_tensor::{
@@ -280,33 +280,33 @@ impl Plan<'_> {
             note: None,
         };
         let phases = match &tuning.strategy {
-            Strategy::Full => vec![plain("full", self.parameters(|_, _| true))],
-            Strategy::LinearProbe => vec![plain("linear_probe", self.head())],
-            Strategy::LpFt(settings) => {
+            TuningStrategy::Full => vec![plain("full", self.parameters(|_, _| true))],
+            TuningStrategy::LinearProbe => vec![plain("linear_probe", self.head())],
+            TuningStrategy::LpFt(settings) => {
                 let rate = settings.probe_learning_rate.unwrap_or(10.0 * training.learning_rate);
                 let probe =
                     Planned { epochs: settings.probe_epochs, learning_rate: Some(rate), ..plain("probe", self.head()) };
                 vec![probe, plain("full", self.parameters(|_, _| true))]
             }
-            Strategy::GradualUnfreeze(settings) => vec![self.gradually(settings.every)],
-            Strategy::Surgical(settings) if !settings.blocks.is_empty() => {
+            TuningStrategy::GradualUnfreeze(settings) => vec![self.gradually(settings.every)],
+            TuningStrategy::Surgical(settings) if !settings.blocks.is_empty() => {
                 let blocks = &settings.blocks;
                 for pattern in blocks {
                     self.find(pattern)?;
                 }
                 vec![plain("surgical", self.parameters(|name, _| blocks.iter().any(|pattern| covers(pattern, name))))]
             }
-            Strategy::Surgical(settings) => {
+            TuningStrategy::Surgical(settings) => {
                 let blocks = self.by_gradient(settings.choose, rows, training)?;
                 let note = format!("`surgical` chose {}", blocks.join(", "));
                 let chosen = self.parameters(|name, _| blocks.iter().any(|block| covers(block, name)));
                 vec![Planned { note: Some(note), ..plain("surgical", chosen) }]
             }
-            Strategy::BiasOnly => {
+            TuningStrategy::BiasOnly => {
                 let is_bias = |name: &str, role| role == Role::Bias || role == Role::Norm && name.ends_with("bias");
                 vec![plain("bias_only", &self.parameters(is_bias) | &self.head())]
             }
-            Strategy::NormOnly => {
+            TuningStrategy::NormOnly => {
                 let norms = self.parameters(|_, role| role == Role::Norm);
                 if norms.is_empty() {
                     return Err(StageError::data("the network has no norm for `strategy: norm_only` to train")
