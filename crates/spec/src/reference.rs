@@ -237,6 +237,7 @@ fn kind(schema: &Value, definitions: &Value) -> String {
         Some("LearningRateSchedule") => return "a [schedule](#schedules)".to_owned(),
         Some("Architecture") => return "a [network](#networks-for-images)".to_owned(),
         Some("ImageInput") => return "[settings](#how-a-network-sees-images)".to_owned(),
+        Some("TableNetwork") => return "`mlp`, `tabular_resnet` or `tab_transformer`".to_owned(),
         Some("Surgery") => return "change of layers".to_owned(),
         Some("LayerSpec") => return "[layer](#layers)".to_owned(),
         Some("Keep") => return "whole number, at least 1, or a share such as `40 %`".to_owned(),
