@@ -122,7 +122,7 @@ fn what_is_wrong_with_a_base_is_named_with_the_way_out() {
         ("{ network: resnet81 }".to_owned(), "resnet18", 3),
         ("{ network: resnet18, fresh: [fc] }".to_owned(), "`weights` names none", 3),
         ("{ network: resnet18, input: { mode: grey, std: [0, 1] } }".to_owned(), "images have 1 channel", 3),
-        ("{ network: vgg11, input: { mode: grey, size: [16, 16] } }".to_owned(), "are too small for the layer", 4),
+        ("{ network: vgg11, input: { mode: grey, size: [16, 16] } }".to_owned(), "are too small for the layer", 5),
     ] {
         let text = pipeline(SMALL, "clip_norm: 1.0");
         let old = text.lines().find(|line| line.contains("base: { network")).unwrap().to_owned();
