@@ -78,6 +78,15 @@ fn a_network_learns_images_is_tuned_and_predicts_files() {
 }
 
 #[test]
+fn images_of_another_set_are_rehearsed_as_changed_as_the_rest() {
+    let sets = format!("  sets: {{ printed: {} }}\nstages:", of_project("data/printed_digits.parquet").display());
+    let network = format!("{AUGMENT}, rehearsal: {{ set: printed }}");
+    let place = workplace(&pipeline(SMALL, &network).replace("stages:", &sets));
+    place.ok(&["run", "p.yaml"]);
+    assert!(accuracies(&place)[0] > 0.5, "{:?}", accuracies(&place));
+}
+
+#[test]
 fn a_training_that_was_killed_goes_on_and_ends_with_the_same_bits() {
     let long = pipeline(SMALL, AUGMENT).replace("epochs: 4", "epochs: 12");
     let undisturbed = workplace(&long);

@@ -14,7 +14,7 @@ use retune_spec::images::{Augmentation, ImageInput, OnBadImage};
 use retune_stage::{Device, ImageFile, Images, Seed, Target};
 use tch::Tensor;
 
-use crate::rows::{Batch, Batches, Examples, Mixed, Supply, check, floats, targets};
+use crate::rows::{Batch, Batches, Examples, Mixed, Supply, batch_size, check, floats, targets};
 use crate::{Mode, Network, Result, TensorError, device};
 
 /// Decoded images are kept in memory up to so many bytes.
@@ -219,16 +219,8 @@ impl Supply for Labelled {
         self.pictures.n_rows()
     }
 
-    fn batches<'a>(
-        &'a self,
-        order: &'a [u32],
-        cuts: &'a [Range<usize>],
-        first: usize,
-        seed: Seed,
-    ) -> Result<Batches<'a>> {
-        let Some(cut) = cuts.first() else { return Ok(Box::new(std::iter::empty())) };
-        // All batches but the last have as many rows.
-        let batch_size = cut.start.checked_div(first).unwrap_or(cut.len());
+    fn batches(&self, order: &[u32], cuts: &[Range<usize>], first: usize, seed: Seed) -> Result<Batches<'_>> {
+        let Some(batch_size) = batch_size(cuts, first) else { return Ok(Box::new(std::iter::empty())) };
         let plan = Plan {
             order: order.iter().map(|&row| row as usize).collect(),
             batch_size,
@@ -241,7 +233,8 @@ impl Supply for Labelled {
             mixing: self.pictures.mixing.clone(),
         };
         let mut read = self.reader(plan, true)?;
-        Ok(Box::new(cuts.iter().map(move |cut| {
+        let cuts = cuts.to_vec();
+        Ok(Box::new(cuts.into_iter().map(move |cut| {
             let ended = || TensorError::failed("the images of an epoch ran out");
             let mut batch = self.batch(read.next().ok_or_else(ended)?)?;
             // A last batch of too few rows belongs to the one before it.
@@ -252,7 +245,7 @@ impl Supply for Labelled {
         })))
     }
 
-    fn plain<'a>(&'a self, at_once: usize) -> Result<Batches<'a>> {
+    fn plain(&self, at_once: usize) -> Result<Batches<'_>> {
         let plan = Plan {
             order: (0..self.n_rows()).collect(),
             batch_size: at_once.max(1),

@@ -36,18 +36,12 @@ pub trait Supply {
     /// The number of rows.
     fn n_rows(&self) -> usize;
 
-    /// The rows of `order` at each of `cuts`, as they are in training; whatever is drawn is drawn from `seed`, the row and the cut's place, which is `first` for the
-    /// first of them.
-    fn batches<'a>(
-        &'a self,
-        order: &'a [u32],
-        cuts: &'a [Range<usize>],
-        first: usize,
-        seed: Seed,
-    ) -> Result<Batches<'a>>;
+    /// The rows of `order`, those of an epoch, at each of `cuts`, as they are in training; whatever is drawn is drawn from `seed`, the row and the cut's place, which is
+    /// `first` for the first of them. Asked for once an epoch, or once more where one goes on.
+    fn batches(&self, order: &[u32], cuts: &[Range<usize>], first: usize, seed: Seed) -> Result<Batches<'_>>;
 
     /// All rows in their order, so many at once, as they are in prediction.
-    fn plain<'a>(&'a self, at_once: usize) -> Result<Batches<'a>>;
+    fn plain(&self, at_once: usize) -> Result<Batches<'_>>;
 
     /// Whether a row is the same in each epoch.
     fn is_fixed(&self) -> bool;
@@ -119,16 +113,17 @@ impl Supply for Examples {
         Self::n_rows(self)
     }
 
-    fn batches<'a>(&'a self, order: &'a [u32], cuts: &'a [Range<usize>], _: usize, _: Seed) -> Result<Batches<'a>> {
+    fn batches(&self, order: &[u32], cuts: &[Range<usize>], _: usize, _: Seed) -> Result<Batches<'_>> {
         let order: Vec<i64> = order.iter().map(|&row| i64::from(row)).collect();
         let order = Tensor::f_from_slice(&order)?.f_to(self.inputs.device())?;
-        Ok(Box::new(cuts.iter().map(move |cut| {
+        let cuts = cuts.to_vec();
+        Ok(Box::new(cuts.into_iter().map(move |cut| {
             let chosen = order.f_narrow(0, cut.start as i64, cut.len() as i64)?;
             self.cut(|tensor| tensor.f_index_select(0, &chosen))
         })))
     }
 
-    fn plain<'a>(&'a self, at_once: usize) -> Result<Batches<'a>> {
+    fn plain(&self, at_once: usize) -> Result<Batches<'_>> {
         let n_rows = self.n_rows();
         Ok(Box::new((0..n_rows).step_by(at_once.max(1)).map(move |start| {
             let length = at_once.min(n_rows - start);
@@ -202,36 +197,24 @@ impl Supply for Rehearsed<'_> {
         self.own.n_rows()
     }
 
-    fn batches<'a>(
-        &'a self,
-        order: &'a [u32],
-        cuts: &'a [Range<usize>],
-        first: usize,
-        seed: Seed,
-    ) -> Result<Batches<'a>> {
-        let n_others =
-            |cut: &Range<usize>| ((cut.len() as f64) * self.share / (1.0 - self.share)).round().max(1.0) as usize;
-        // What the batches before took is left out, so that an epoch can begin anywhere.
-        let per_batch = cuts.first().map_or(1, n_others);
-        let mut drawn = Drawn::new(self.other.n_rows(), seed.derive("rehearsal"), first * per_batch);
-        let mut parts = Vec::with_capacity(cuts.len());
-        for (place, cut) in cuts.iter().enumerate() {
-            let rows: Vec<u32> = (0..n_others(cut)).map(|_| drawn.next()).collect();
-            let whole = 0..rows.len();
-            parts.push((first + place, rows, whole));
+    fn batches(&self, order: &[u32], cuts: &[Range<usize>], first: usize, seed: Seed) -> Result<Batches<'_>> {
+        let Some(size) = batch_size(cuts, first) else { return Ok(Box::new(std::iter::empty())) };
+        let n_others = |n_own: usize| ((n_own as f64) * self.share / (1.0 - self.share)).round().max(1.0) as usize;
+        // What the batches before took is drawn too, so that an epoch can begin anywhere.
+        let mut end = first * n_others(size);
+        let mut others = Vec::with_capacity(cuts.len());
+        for cut in cuts {
+            let start = end;
+            end += n_others(cut.len());
+            others.push(start..end);
         }
+        let apart = seed.derive("rehearsal");
+        let other = self.other.batches(&drawn(self.other.n_rows(), end, apart), &others, first, apart)?;
         let own = self.own.batches(order, cuts, first, seed)?;
-        let mut parts = parts.into_iter();
-        Ok(Box::new(own.map(move |batch| {
-            let (place, rows, whole) = parts.next().ok_or_else(|| TensorError::failed("a batch has no rehearsal"))?;
-            let cuts = [whole];
-            let mut other = self.other.batches(&rows, &cuts, place, seed.derive("rehearsal"))?;
-            let other = other.next().ok_or_else(|| TensorError::failed("a batch has no rehearsal"))??;
-            batch?.joined(other)
-        })))
+        Ok(Box::new(own.zip(other).map(|(own, other)| own?.joined(other?))))
     }
 
-    fn plain<'a>(&'a self, at_once: usize) -> Result<Batches<'a>> {
+    fn plain(&self, at_once: usize) -> Result<Batches<'_>> {
         self.own.plain(at_once)
     }
 
@@ -240,30 +223,17 @@ impl Supply for Rehearsed<'_> {
     }
 }
 
-/// Rows in a drawn order, again and again in another one.
-struct Drawn {
-    n_rows: usize,
-    seed: Seed,
-    order: Vec<u32>,
-    round: u64,
-    at: usize,
+/// The rows of a batch, by where some batches of an epoch lie, of which the first is batch `first`; only the last batch of an epoch may have more or fewer. `None` where
+/// there are none.
+pub(crate) fn batch_size(cuts: &[Range<usize>], first: usize) -> Option<usize> {
+    let cut = cuts.first()?;
+    Some(cut.start.checked_div(first).unwrap_or(cut.len()))
 }
 
-impl Drawn {
-    fn new(n_rows: usize, seed: Seed, skipped: usize) -> Self {
-        let (round, at) = ((skipped / n_rows.max(1)) as u64, skipped % n_rows.max(1));
-        Self { n_rows, seed, order: shuffled(n_rows, seed.derive(&round.to_string())), round, at }
-    }
-
-    fn next(&mut self) -> u32 {
-        if self.at == self.n_rows {
-            self.round += 1;
-            self.order = shuffled(self.n_rows, self.seed.derive(&self.round.to_string()));
-            self.at = 0;
-        }
-        self.at += 1;
-        self.order[self.at - 1]
-    }
+/// So many rows in a drawn order, which goes on with another one where it ends.
+fn drawn(n_rows: usize, n: usize, seed: Seed) -> Vec<u32> {
+    let rounds = 0..n.div_ceil(n_rows.max(1));
+    rounds.flat_map(|round| shuffled(n_rows, seed.derive(&round.to_string()))).take(n).collect()
 }
 
 /// The numbers below `n` in an order that a seed decides.
@@ -296,4 +266,40 @@ pub(crate) fn targets(target: &Target) -> Result<Tensor> {
 
 pub(crate) fn floats(values: &[f64]) -> Result<Tensor> {
     Ok(Tensor::f_from_slice(&values.iter().map(|&value| value as f32).collect::<Vec<_>>())?)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use ndarray::Array2;
+
+    use super::*;
+
+    fn numbered(n_rows: usize, from: usize) -> Examples {
+        let features = Array2::from_shape_fn((n_rows, 1), |(row, _)| (from + row) as f64);
+        Examples::new(features.view(), &Target::Values(vec![0.0; n_rows]), None, Device::Cpu).unwrap()
+    }
+
+    #[test]
+    fn rehearsal_begins_at_any_batch_and_goes_through_all_rows() {
+        let (own, other) = (numbered(11, 0), numbered(5, 100));
+        let rehearsed = Rehearsed { own: &own, other: &other, share: 0.5 };
+        let order = shuffled(11, Seed(1));
+        // The last batch has taken in the one row that was left.
+        let cuts = [0..2, 2..4, 4..6, 6..8, 8..11];
+        let from = |first: usize| -> Vec<Vec<f32>> {
+            let batches = rehearsed.batches(&order, &cuts[first..], first, Seed(2)).unwrap();
+            batches.map(|batch| crate::fixture::values(&batch.unwrap().inputs)).collect()
+        };
+        let whole = from(0);
+        assert_eq!(whole.iter().map(Vec::len).collect::<Vec<_>>(), [4, 4, 4, 4, 6]);
+        for first in 1..=cuts.len() {
+            assert_eq!(from(first), whole[first..], "from batch {first}");
+        }
+        let mut others: Vec<f32> = whole.into_iter().flatten().filter(|value| *value >= 100.0).collect();
+        others.truncate(10);
+        others.sort_by(f32::total_cmp);
+        let twice: Vec<f32> = (100..105).flat_map(|row| [row as f32; 2]).collect();
+        assert_eq!(others, twice);
+    }
 }

@@ -37,6 +37,7 @@ pub struct Thawed {
 }
 
 /// What pulls parameters back.
+#[derive(Clone, Copy)]
 pub struct Anchor<'a> {
     /// What they are pulled towards; those that are not there, towards zero.
     pub parameters: &'a HashMap<String, Tensor>,
@@ -45,6 +46,7 @@ pub struct Anchor<'a> {
 }
 
 /// How a network is trained.
+#[derive(Clone)]
 pub struct Training<'a> {
     /// What is made small.
     pub loss: Loss,
@@ -735,6 +737,7 @@ mod tests {
     use retune_stage::Target;
 
     use super::*;
+    use crate::rows::Batches;
     use crate::{Layer, fixture};
 
     fn training(seed: u64) -> Training<'static> {
@@ -1085,17 +1088,11 @@ mod tests {
             fn n_rows(&self) -> usize {
                 self.0.n_rows()
             }
-            fn batches<'a>(
-                &'a self,
-                order: &'a [u32],
-                cuts: &'a [Range<usize>],
-                first: usize,
-                seed: Seed,
-            ) -> Result<crate::rows::Batches<'a>> {
+            fn batches(&self, order: &[u32], cuts: &[Range<usize>], first: usize, seed: Seed) -> Result<Batches<'_>> {
                 self.1.set(self.1.get() + 1);
                 self.0.batches(order, cuts, first, seed)
             }
-            fn plain<'a>(&'a self, at_once: usize) -> Result<crate::rows::Batches<'a>> {
+            fn plain(&self, at_once: usize) -> Result<Batches<'_>> {
                 self.1.set(self.1.get() + 1);
                 self.0.plain(at_once)
             }
