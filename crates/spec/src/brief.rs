@@ -1,4 +1,4 @@
-//! Choices that are a word, or a word with settings.
+//! Choices that are a word, or a word with settings, and settings that may all be left out.
 
 /// An enum that is written as a word - its settings are then their defaults - or as a mapping of the word to its settings: `hyperband` or
 /// `{ hyperband: { factor: 4 } }`.
@@ -64,4 +64,17 @@ macro_rules! brief {
     (@default $variant:ident, $settings:ty) => { Self::$variant(<$settings>::default()) };
 }
 
-pub(crate) use brief;
+/// Gives types whose every key has a default the value of an empty mapping.
+macro_rules! default_from_empty {
+    ($($type:ty),*) => {$(
+        impl Default for $type {
+            /// Every key left out.
+            fn default() -> Self {
+                // Written once, in the `default` attributes above; an empty mapping is valid for each of these types.
+                serde_json::from_str("{}").unwrap_or_else(|_| unreachable!("every key has a default"))
+            }
+        }
+    )*};
+}
+
+pub(crate) use {brief, default_from_empty};

@@ -4,7 +4,7 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::brief::brief;
+use crate::brief::{brief, default_from_empty};
 use crate::estimators::{
     Architecture, Estimator, ImageNetwork, LearningRateSchedule, Mlp, NetworkLoss, Optimizer, TabTransformer,
     TabularResnet,
@@ -12,21 +12,6 @@ use crate::estimators::{
 use crate::images::{Augmentation, ImageInput};
 use crate::layers::Surgery;
 use crate::metric::Metric;
-
-/// Gives types whose every key has a default the value of an empty mapping.
-macro_rules! default_from_empty {
-    ($($type:ty),*) => {$(
-        impl Default for $type {
-            /// Every key left out.
-            fn default() -> Self {
-                // Written once, in the `default` attributes above; an empty mapping is valid for each of these types.
-                serde_json::from_str("{}").unwrap_or_else(|_| unreachable!("every key has a default"))
-            }
-        }
-    )*};
-}
-
-pub(crate) use default_from_empty;
 
 /// `uses: fine-tuning`: trains the base model further on the training rows and keeps the result only where the guard says that it holds up.
 /// The block of the family that the base is of is used.

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::brief::default_from_empty;
 use crate::columns::OneOrMany;
 use crate::estimators::Misfit;
 
@@ -474,18 +475,6 @@ pub struct Cutmix {
     #[serde(default = "one")]
     #[schemars(range(max = 100.0), extend("exclusiveMinimum" = 0.0))]
     pub alpha: f64,
-}
-
-macro_rules! default_from_empty {
-    ($($type:ty),*) => {$(
-        impl Default for $type {
-            /// Every key left out.
-            fn default() -> Self {
-                // Written once, in the `default` attributes above; an empty mapping is valid for each of these types.
-                serde_json::from_str("{}").unwrap_or_else(|_| unreachable!("every key has a default"))
-            }
-        }
-    )*};
 }
 
 default_from_empty!(

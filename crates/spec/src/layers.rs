@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::brief::brief;
+use crate::brief::{brief, default_from_empty};
 use crate::estimators::Activation;
 
 brief! {
@@ -130,7 +130,7 @@ pub struct Window {
     pub padding: usize,
 }
 
-crate::fine_tuning::default_from_empty!(Filter, Window);
+default_from_empty!(Filter, Window);
 
 /// A change of a network's layers. Blocks and layers are named as their tensors are: `fc`, `layer4.1`, `layers.2`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -104,14 +104,14 @@ pub fn fine_tune(
         precision: tuning.precision,
         ..self::training(&tuned_training(&spec, tuning), card.output, options)
     };
-    let plan = Plan { network: &changed.base, fresh: &changed.fresh, tuning };
+    let several = Plan { network: &changed.base, fresh: &changed.fresh, tuning }.phases(supply, &training)?;
     let mut notes = Vec::new();
     let (mut network, mut phases) = (changed.base.shallow_clone(), Vec::new());
     let mut learning_rate = tuning.learning_rate;
     let mut rates = None;
     if tuning.find_rate {
-        let thawed = plan.phases(supply, &training)?.pop().map(|phase| phase.thawed).unwrap_or_default();
-        let curve = find_rate(&network, supply, &Training { thawed, anchor: None, ..copied(&training) })?;
+        let thawed = several.last().map(|phase| phase.thawed.clone()).unwrap_or_default();
+        let curve = find_rate(&network, supply, &Training { thawed, ..training.clone() })?;
         match curve.best {
             Some(best) => {
                 notes.push(format!("`find_rate` took the learning rate {best:.2e}"));
@@ -121,7 +121,6 @@ pub fn fine_tune(
         }
         rates = Some(curve);
     }
-    let several = plan.phases(supply, &training)?;
     let n_phases = several.len();
     let mut n_epochs = 0;
     for (number, phase) in several.into_iter().enumerate() {
@@ -135,8 +134,7 @@ pub fn fine_tune(
             learning_rate: phase.learning_rate.unwrap_or(learning_rate),
             seed: if n_phases == 1 { options.seed } else { options.seed.derive(phase.name) },
             checkpoint: path.as_deref(),
-            anchor: (tuning.l2_sp > 0.0).then_some(Anchor { parameters: &anchors, strength: tuning.l2_sp }),
-            ..copied(&training)
+            ..training.clone()
         };
         let rule = EarlyStopping { rows: judges.as_ref(), patience: tuning.early_stopping.patience };
         let (trained, history) = train(&network, supply, Some(rule), &training)?;
@@ -205,11 +203,6 @@ fn between(base: &Network, tuned: &Network, judges: &dyn Supply, training: &Trai
     let (_, share, network) =
         best.ok_or_else(|| StageError::failed("no point between base and tuned weights has a loss"))?;
     Ok((network, format!("`wise_ft` took {:.0} % of the way from the base's weights to the tuned ones", share * 100.0)))
-}
-
-/// A training as it is, but for what pulls it back, which belongs to one alone.
-fn copied<'a>(training: &Training<'a>) -> Training<'a> {
-    Training { thawed: Vec::new(), anchor: None, ..*training }
 }
 
 fn tuned_training(

@@ -3,8 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::brief::brief;
-use crate::fine_tuning::default_from_empty;
+use crate::brief::{brief, default_from_empty};
 
 brief! {
     /// A network that is known by name, with torchvision's layers and names of tensors, so that state dicts made there fit.

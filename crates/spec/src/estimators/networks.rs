@@ -4,9 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Architecture, ClassWeight, Misfit};
-use crate::brief::brief;
+use crate::brief::{brief, default_from_empty};
 use crate::data::TaskKind;
-use crate::fine_tuning::default_from_empty;
 use crate::images::{Augmentation, ImageInput};
 
 /// A network: the hyperparameters of its own, then those of its training, which all networks have.
