@@ -5,10 +5,12 @@
 """
 
 import json
+import os
 import sys
 import time
 
-CORES = 2
+# As many as the process may use, which `taskset` decides.
+CORES = len(os.sched_getaffinity(0))
 
 
 def write(name, data, folder, n_folds):

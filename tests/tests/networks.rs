@@ -77,6 +77,45 @@ fn a_network_learns_images_is_tuned_and_predicts_files() {
     assert_eq!((ran.len(), cached.len()), (0, 4), "{ran:?} {cached:?}");
 }
 
+/// A grey picture of eight by eight pixels.
+fn bmp(level: u8) -> Vec<u8> {
+    let (header, pixels) = (54_u32, [level; 3 * 64]);
+    let mut bytes = b"BM".to_vec();
+    for word in [header + pixels.len() as u32, 0, header, 40, 8, 8, 1 | 24 << 16, 0, 0, 0, 0, 0, 0] {
+        bytes.extend(word.to_le_bytes());
+    }
+    bytes.extend(pixels);
+    bytes
+}
+
+#[test]
+fn an_image_that_changes_behind_its_path_is_seen() {
+    let base = "{ network: { small_resnet: { width: 4 } }, input: { mode: grey, size: [8, 8], root: scans } }";
+    let place = workplace(&format!(
+        "version: 1
+name: digits
+data: {{ path: scans.csv, target: label, columns: {{ image: image }} }}
+stages:
+  - id: base
+    uses: fine-tuning
+    with: {{ base: {base}, network: {{ epochs: 1 }} }}
+"
+    ));
+    let mut rows = "image,label\n".to_owned();
+    for row in 0..60_u8 {
+        place.write(&format!("scans/{row}.bmp"), bmp(row * 4));
+        rows += &format!("{row}.bmp,{}\n", if row < 30 { "dark" } else { "light" });
+    }
+    place.write("scans.csv", rows);
+    place.ok(&["run", "p.yaml"]);
+    place.ok(&["run", "p.yaml"]);
+    assert_eq!(place.ran_and_cached("digits").0.len(), 0);
+    place.write("scans/3.bmp", bmp(200));
+    assert!(place.ok(&["why", "p.yaml", "base"]).contains("images"));
+    place.ok(&["run", "p.yaml"]);
+    assert_eq!(place.ran_and_cached("digits").0, ["base", "evaluate base"]);
+}
+
 #[test]
 fn images_of_another_set_are_rehearsed_as_changed_as_the_rest() {
     let sets = format!("  sets: {{ printed: {} }}\nstages:", of_project("data/printed_digits.parquet").display());

@@ -1,9 +1,10 @@
 //! Cache keys: what a node's result depends on, and why it would run.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
+use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
-use retune_protocol::{Device, refitted};
+use retune_protocol::{Device, IMAGE_PATHS, IMAGE_PATHS_FILE, refitted};
 use retune_spec::{Document, StageKind};
 use retune_store::{Change, Digest, StatCache, Store, StoreError, diff, key_of};
 use serde::{Deserialize, Serialize};
@@ -16,7 +17,7 @@ use crate::project::Inputs;
 const KEY_SCHEMA: u32 = 1;
 
 /// Counts changes of what reading and dividing data computes.
-const READ_VERSION: u32 = 2;
+const READ_VERSION: u32 = 3;
 
 /// Counts changes of what scoring computes.
 const EVALUATE_VERSION: u32 = 1;
@@ -85,6 +86,9 @@ pub struct Planner<'a> {
     source_digests: IndexMap<String, Vec<String>>,
     /// The digests of weights files, by the stages that start from them.
     weights_digests: IndexMap<String, String>,
+    /// The digest of the files that columns of images name, once it is known which.
+    images_digest: Option<Digest>,
+    folder: PathBuf,
     device: Device,
     threads: usize,
     forced: HashSet<NodeId>,
@@ -122,6 +126,8 @@ impl<'a> Planner<'a> {
             stat_cache,
             source_digests,
             weights_digests,
+            images_digest: None,
+            folder: inputs.folder.clone(),
             device,
             threads,
             forced,
@@ -141,8 +147,36 @@ impl<'a> Planner<'a> {
     }
 
     /// Remembers what a node left.
-    pub fn finish(&mut self, node: NodeId, outcome: Outcome) {
+    pub fn finish(&mut self, node: NodeId, outcome: Outcome) -> Result<(), StoreError> {
+        if let (Work::Read, Some(paths)) = (self.graph.nodes[node].work, outcome.object(IMAGE_PATHS)) {
+            self.images_digest = self.digest_images(paths)?;
+        }
         self.outcomes[node] = Some(outcome);
+        Ok(())
+    }
+
+    /// The digest of the paths of an object and of what is in their files: under each `root` that a stage declares, and in the current folder. A path that leads
+    /// nowhere is a bad image to whoever reads it.
+    fn digest_images(&mut self, paths: &Digest) -> Result<Option<Digest>, StoreError> {
+        let Some(artifact) = self.store.object(paths)? else { return Ok(None) };
+        let paths: Vec<String> = artifact.read_json(IMAGE_PATHS_FILE)?;
+        let mut roots = BTreeSet::new();
+        self.document.pipeline.stages.iter().for_each(|stage| find_roots(&with_of(&stage.kind), &mut roots));
+        let mut folders: Vec<PathBuf> = roots.iter().map(|root| self.folder.join(root)).collect();
+        folders.push(self.folder.clone());
+        let mut known = Vec::new();
+        for folder in folders {
+            let files: Vec<(&str, PathBuf)> = paths
+                .iter()
+                .map(|path| (path.as_str(), folder.join(path)))
+                .filter(|(_, file)| file.is_file())
+                .collect();
+            let names: Vec<&Path> = files.iter().map(|(_, file)| file.as_path()).collect();
+            let digests = self.stat_cache.digest_files(&names)?;
+            let files = files.iter().zip(digests).map(|((path, _), digest)| json!([path, digest.blake3.to_string()]));
+            known.push(files.collect::<Value>());
+        }
+        Ok(Some(key_of(&Value::from(known))))
     }
 
     /// What a node left, once it is known.
@@ -237,7 +271,7 @@ impl<'a> Planner<'a> {
                 "files": self.source_digests,
             })),
             Work::Fit(stage) => self.fit_fields(stage),
-            Work::Evaluate(leaf) => Some(json!({
+            Work::Evaluate(leaf) => Some(self.with_images(json!({
                 "key_schema": KEY_SCHEMA,
                 "kind": "evaluate",
                 "version": EVALUATE_VERSION,
@@ -245,8 +279,16 @@ impl<'a> Planner<'a> {
                 "data": self.raw()?.to_string(),
                 "chain": self.chain(leaf).into_iter().map(|stage| Some(self.fitted_for(leaf, stage)?.to_string())).collect::<Option<Vec<_>>>()?,
                 "models": self.models(leaf)?.into_iter().map(|(id, model)| (id, model.to_string())).collect::<IndexMap<_, _>>(),
-            })),
+            }))),
         }
+    }
+
+    /// Everything that sees rows may see what is in the files that they name.
+    fn with_images(&self, mut fields: Value) -> Value {
+        if let Some(images) = self.images_digest {
+            fields["images"] = json!(images.to_string());
+        }
+        fields
     }
 
     fn fit_fields(&self, stage: usize) -> Option<Value> {
@@ -281,7 +323,7 @@ impl<'a> Planner<'a> {
             },
             StageKind::Preprocessing(_) | StageKind::FeatureSelection(_) => {}
         }
-        Some(fields)
+        Some(self.with_images(fields))
     }
 
     /// Whether a node's result is in the store, or why it would run. The result of a cached node is remembered.
@@ -299,7 +341,7 @@ impl<'a> Planner<'a> {
         if let Some(outcome) = &recorded
             && self.is_whole(outcome)?
         {
-            self.outcomes[node] = Some(outcome.clone());
+            self.finish(node, outcome.clone())?;
             return Ok(Status::Cached(key, outcome.clone()));
         }
         let last = self.store.last_stage(&self.document.pipeline.name, &self.graph.nodes[node].name)?;
@@ -331,6 +373,18 @@ impl<'a> Planner<'a> {
 /// A stage's parameters with their defaults.
 fn with_of(kind: &StageKind) -> Value {
     serde_json::to_value(kind).ok().and_then(|mut value| value.get_mut("with").map(Value::take)).unwrap_or(Value::Null)
+}
+
+/// The folders that paths of images start at, wherever a stage says so.
+fn find_roots(with: &Value, roots: &mut BTreeSet<String>) {
+    match with {
+        Value::Object(entries) => {
+            roots.extend(entries.get("root").and_then(Value::as_str).map(str::to_owned));
+            entries.values().for_each(|value| find_roots(value, roots));
+        }
+        Value::Array(items) => items.iter().for_each(|item| find_roots(item, roots)),
+        _ => {}
+    }
 }
 
 fn data_without_paths(data: &retune_spec::Data) -> Value {
@@ -404,7 +458,7 @@ stages:
             };
             assert_eq!(versions, expected.each_ref(), "{}", graph.nodes[node].name);
             let outcome = Outcome { objects: objects.clone().into_iter().collect(), result: Value::Null, seconds: 0.0 };
-            planner.finish(node, outcome);
+            planner.finish(node, outcome).unwrap();
         }
     }
 }

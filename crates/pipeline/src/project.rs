@@ -113,6 +113,8 @@ impl Project {
 /// The files of each set of rows, globs expanded and sorted.
 #[derive(Clone, Debug, Default)]
 pub struct Inputs {
+    /// Where relative paths start.
+    pub folder: PathBuf,
     /// `all` where one source is divided, else `train`, `validation`, `test` and named sets.
     pub files: IndexMap<String, Vec<PathBuf>>,
     /// The files of weights that stages start from, by their ids.
@@ -181,7 +183,7 @@ impl Inputs {
             diagnostics.push(Diagnostic::error(message).at(document.span_of("/data")));
         }
         match (diagnostics.is_empty(), of_pipeline) {
-            (true, _) => Ok(Self { files, weights }),
+            (true, _) => Ok(Self { folder: folder.to_owned(), files, weights }),
             (false, true) => Err(Mistakes::OfPipeline(diagnostics)),
             (false, false) => Err(Mistakes::OfData(diagnostics)),
         }

@@ -390,7 +390,7 @@ impl Scheduler<'_> {
                     self.remember(running.node, &running.key)?;
                     self.summarise(running.node, &running.key, &outcome, false);
                     self.tell(Event::StageFinished { stage, seconds: outcome.seconds, summary: outcome.summary() })?;
-                    self.planner.finish(running.node, outcome);
+                    self.planner.finish(running.node, outcome)?;
                     self.idle.push((running.host_id, running.host));
                     Ok(())
                 }
@@ -463,6 +463,8 @@ impl Scheduler<'_> {
     fn finish(mut self, begun: Instant, signal: Option<usize>) -> Result<RunResult, Error> {
         // Hosts that are done may end while the results are written.
         self.idle.clear();
+        // Images that rows name were hashed on the way.
+        self.planner.remember_digests();
         let status = match (signal, self.failures.is_empty()) {
             (Some(_), _) => "interrupted",
             (None, false) => "failed",

@@ -258,6 +258,12 @@ impl Failure {
     }
 }
 
+/// What the job `read` publishes the paths as that columns of images name: a list in [`IMAGE_PATHS_FILE`], sorted. Absent where there are none.
+pub const IMAGE_PATHS: &str = "image_paths";
+
+/// The file of [`IMAGE_PATHS`].
+pub const IMAGE_PATHS_FILE: &str = "paths.json";
+
 /// What a model selection's job publishes a stage before it as, where it fitted that stage anew.
 pub fn refitted(id: &str) -> String {
     format!("fitted {id}")

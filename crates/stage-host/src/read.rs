@@ -1,18 +1,19 @@
 //! The job `read`.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
-use retune_protocol::{Level, ReadJob};
+use retune_protocol::{IMAGE_PATHS, IMAGE_PATHS_FILE, Level, ReadJob};
 use retune_spec::Data;
 use retune_spec::data::TaskKind;
 use retune_stage::{Progress, Result, Rows, Schema, Seed, SourcePieces, StageError, Table, Task};
 use retune_store::Store;
-use retune_table::{ConformFiles, Files, IngestFiles, Parts, ReadOptions, ingest, ingest_like, split};
+use retune_table::{ConformFiles, Files, IngestFiles, Kind, Parts, ReadOptions, ingest, ingest_like, split};
 use serde_json::json;
 
-use crate::objects::{Objects, RowsWriter, is_large};
+use crate::objects::{Objects, RowsWriter, Sets, is_large};
 use crate::serve::Output;
 
 /// Reads the files, gives columns roles and kinds, and divides the rows. Files that are large are never in memory as a whole.
@@ -52,8 +53,43 @@ pub fn read(job: &ReadJob, store: &Store, objects: &mut Objects, progress: &dyn 
     let summary = format!("{} rows ({}), {features} features", counts.values().sum::<usize>(), parts.join(", "));
     let result = json!({ "summary": summary, "rows": counts, "rows_read": report.rows_read, "rows_dropped": report.rows_dropped, "schema": schema });
     let mut published = IndexMap::new();
-    published.insert("rows".to_owned(), objects.publish(store, rows)?);
+    let rows = objects.publish(store, rows)?;
+    published.insert("rows".to_owned(), rows);
+    let paths = image_paths(&schema, &*objects.rows(store, &rows)?)?;
+    if !paths.is_empty() {
+        let writer = store.writer()?;
+        writer.write_json(IMAGE_PATHS_FILE, &paths)?;
+        published.insert(IMAGE_PATHS.to_owned(), store.publish(writer, IMAGE_PATHS, 1, json!({}))?);
+    }
     Ok((published, result))
+}
+
+/// The paths in columns of images: the rows hold them in place of what is in the files.
+fn image_paths(schema: &Schema, sets: &Sets) -> Result<BTreeSet<String>> {
+    let columns: Vec<String> =
+        schema.features().filter(|field| field.kind == Kind::Image).map(|field| field.name.clone()).collect();
+    let mut paths = BTreeSet::new();
+    if columns.is_empty() {
+        return Ok(paths);
+    }
+    let mut add = |table: &Table| -> Result<()> {
+        for column in &columns {
+            if let Ok(column) = table.column(column)?.str() {
+                paths.extend(column.iter().flatten().map(str::to_owned));
+            }
+        }
+        Ok(())
+    };
+    for rows in sets.values() {
+        match rows {
+            Rows::Table(table) => add(table)?,
+            Rows::Pieces(pieces) => {
+                (0..pieces.n_pieces()).try_for_each(|index| add(&pieces.piece(index, Some(&columns))?))?;
+            }
+            Rows::Tensors(_) => {}
+        }
+    }
+    Ok(paths)
 }
 
 /// A set that has files of its own, bound to the columns of the training rows.
