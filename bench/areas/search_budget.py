@@ -67,9 +67,7 @@ def budget(place, data):
 def pipeline(data, metric, seconds, rows):
     text = [{"tf_idf": {"columns": ["summary"], "max_features": 4000, "ngrams": [1, 2]}}, {"truncated_svd": {"columns": "summary_*", "components": 64}}]
     steps = [
-        {"impute": {"columns": "numeric", "strategy": "median"}},
         {"target_encode": {"columns": ["maintainer_domain", "homepage_host"]}} if data == "debian_packages" else None,
-        {"one_hot": {"columns": "categorical", "max_levels": 20}},
         *(text if data == "debian_packages" else []),
         {"standard_scale": {"columns": "numeric"}},
     ]
@@ -77,7 +75,7 @@ def pipeline(data, metric, seconds, rows):
     if data == "debian_packages":
         source["columns"] = {"summary": "text"}
     search = {
-        "metric": metric, "search": {"sampler": "multivariate_tpe", "pruner": "median", "seconds": 0.85 * seconds}, "ensemble": "greedy",
+        "metric": metric, "search": {"sampler": "multivariate_tpe", "pruner": "median", "seconds": 0.9 * seconds}, "encode": {}, "ensemble": "greedy",
         "candidates": VALUE_CANDIDATES if metric == "r2" else LABEL_CANDIDATES,
     }
     stages = [

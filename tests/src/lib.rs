@@ -250,6 +250,17 @@ impl Random {
     }
 }
 
+/// A grey picture of eight by eight pixels as the bytes of a BMP file.
+pub fn bmp(grey: u8) -> Vec<u8> {
+    let (header, pixels) = (54_u32, [grey; 3 * 8 * 8]);
+    let mut bytes = b"BM".to_vec();
+    for number in [header + pixels.len() as u32, 0, header, 40, 8, 8, 1 | 24 << 16, 0, 0, 0, 0, 0, 0] {
+        bytes.extend(number.to_le_bytes());
+    }
+    bytes.extend(pixels);
+    bytes
+}
+
 /// A small messy table: an id, numbers with gaps, a constant, a category, a label of two that the numbers tell with some noise; some rows twice.
 pub fn people(rows: usize) -> String {
     let mut random = Random(7);

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use retune_tests::{FOUR_STEPS, Random, Workplace, assert_has, people};
+use retune_tests::{FOUR_STEPS, Random, Workplace, assert_has, bmp, people};
 use serde_json::Value;
 
 /// A finished run of the four steps. Tests read it and leave it as it is.
@@ -768,19 +768,6 @@ fn a_damaged_store_is_noticed_and_mended() {
     assert_eq!(place.results("people"), results);
 }
 
-/// A grey picture of 2 x 2 pixels as the bytes of a BMP file.
-fn bmp(grey: u8) -> Vec<u8> {
-    let mut bytes = b"BM".to_vec();
-    for number in [70_u32, 0, 54, 40, 2, 2, 1 | 24 << 16, 0, 16, 0, 0, 0, 0] {
-        bytes.extend_from_slice(&number.to_le_bytes());
-    }
-    // Rows are filled up to four bytes.
-    for _ in 0..2 {
-        bytes.extend_from_slice(&[grey, grey, grey, grey, grey, grey, 0, 0]);
-    }
-    bytes
-}
-
 #[test]
 fn bad_images_are_set_aside_with_a_reason_and_every_row_is_accounted_for() {
     let place = Workplace::new();
@@ -1014,9 +1001,35 @@ stages:
         &run.stderr,
         &[
             "`random_forest` needs numbers, and column `city` is categorical",
-            "encode it before this stage: `one_hot` or `target_encode`",
+            "encode it before this stage: `one_hot` or `target_encode`, or for this family alone: `encode: {}`",
         ],
     );
+}
+
+#[test]
+fn what_a_family_cannot_take_is_encoded_for_it_alone() {
+    let text = "version: 1
+name: people
+threads: 1
+data: { path: people.csv, target: likes, id: id, split: { validation: 0.2, test: 0.2 } }
+stages:
+  - { id: model, uses: model-selection, with: { folds: 3, encode: { max_levels: 2 }, search: { trials: 1 }, candidates: [FAMILY] } }
+  - { id: tuned, uses: fine-tuning, with: { base: model } }
+";
+    for (family, is_encoded) in [
+        ("gradient_boosting: { trees: 10, min_rows: 5 }", false),
+        ("logistic_regression: { l2: 1.0 }", true),
+        ("mlp: { hidden: [8], epochs: 5 }", true),
+    ] {
+        let place = Workplace::with(&text.replace("FAMILY", family));
+        place.ok(&["run", "p.yaml"]);
+        let model = place.json(format!("{LATEST}/model/0-tuned/model.json"));
+        assert_eq!(model["encoders"].is_array(), is_encoded, "{family}");
+        // A gap in a number, a city that was never seen, and one that is not known.
+        place.write("new.csv", "id,age,income,fixed,city\na,,3000,1,Paris\nb,40,3000,1,Rome\nc,50,2500,1,\n");
+        place.ok(&["predict", &format!("{LATEST}/model"), "--input", "new.csv", "--output", "said.csv"]);
+        assert_eq!(place.text("said.csv").lines().count(), 4, "{family}");
+    }
 }
 
 #[test]

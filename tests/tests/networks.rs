@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use retune_tests::{Workplace, children, is_host, signal, wait_for};
+use retune_tests::{Workplace, bmp, children, is_host, signal, wait_for};
 
 /// The project's folder `data` or `crates`.
 fn of_project(path: &str) -> PathBuf {
@@ -75,17 +75,6 @@ fn a_network_learns_images_is_tuned_and_predicts_files() {
     place.ok(&["run", "p.yaml"]);
     let (ran, cached) = place.ran_and_cached("digits");
     assert_eq!((ran.len(), cached.len()), (0, 4), "{ran:?} {cached:?}");
-}
-
-/// A grey picture of eight by eight pixels.
-fn bmp(level: u8) -> Vec<u8> {
-    let (header, pixels) = (54_u32, [level; 3 * 64]);
-    let mut bytes = b"BM".to_vec();
-    for word in [header + pixels.len() as u32, 0, header, 40, 8, 8, 1 | 24 << 16, 0, 0, 0, 0, 0, 0] {
-        bytes.extend(word.to_le_bytes());
-    }
-    bytes.extend(pixels);
-    bytes
 }
 
 #[test]

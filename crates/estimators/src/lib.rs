@@ -35,7 +35,7 @@ pub use discriminant::{FittedLinearDiscriminant, FittedQuadraticDiscriminant};
 pub use forest::FittedForest;
 pub use linear::FittedLinear;
 pub use logistic::FittedLogistic;
-pub use model::{Calibrator, Combination, Decision, Knots, Member, Model, Sigmoid, learned_fields, logits};
+pub use model::{Calibrator, Combination, Decision, Encoder, Knots, Member, Model, Sigmoid, learned_fields, logits};
 pub use naive_bayes::{FittedBernoulliBayes, FittedGaussianBayes, FittedMultinomialBayes};
 pub use neighbors::FittedNeighbors;
 pub use networks::FittedNetwork;

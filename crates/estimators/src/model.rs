@@ -3,6 +3,7 @@
 mod calibration;
 mod combination;
 mod decision;
+mod encoder;
 
 use std::any::Any;
 use std::borrow::Cow;
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 pub use self::calibration::{Calibrator, Knots, Sigmoid, logits};
 pub use self::combination::Combination;
 pub use self::decision::Decision;
+pub use self::encoder::Encoder;
 use crate::{FitInfo, FitOptions, FittedModel};
 
 /// A trained model; cheap to clone. What it was asked to be, what it learned, the columns that it needs and the labels that it knows.
@@ -46,6 +48,8 @@ pub struct Member {
     pub estimator: Estimator,
     /// What was learned.
     pub fitted: Arc<FittedModel>,
+    /// What rows go through before it sees them.
+    pub encoder: Option<Encoder>,
 }
 
 /// What `model.json` says. Models that were stored before there were several members have the first three only.
@@ -65,6 +69,9 @@ struct Card {
     decision: Option<Decision>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     levels: Vec<Option<Vec<String>>>,
+    /// By member; empty where none has one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    encoders: Vec<Option<Encoder>>,
 }
 
 #[derive(Default, Serialize, Deserialize)]
@@ -137,8 +144,9 @@ impl Model {
     /// The same, where the first member learned something else.
     #[must_use]
     pub fn with_fitted(&self, fitted: FittedModel, estimator: Estimator) -> Self {
-        let others = self.members.iter().skip(1).cloned();
-        self.with_members([Member::new(estimator, fitted)].into_iter().chain(others).collect())
+        let mut members = self.members.clone();
+        members[0] = members[0].with_fitted(estimator, fitted);
+        self.with_members(members)
     }
 
     /// The same with other members in place of as many.
@@ -226,12 +234,12 @@ impl Model {
     /// Predicts rows. Features are found by name; those that the model does not know are left out.
     pub fn predict(&self, rows: &Design) -> Result<Prediction> {
         let bound = self.bind(rows)?;
-        if self.members.iter().all(|member| member.estimator.takes_missing()) {
+        if self.members.iter().all(Member::takes_missing) {
             crate::rows::check_not_infinite(&bound)?;
         } else {
             crate::rows::check_finite(&bound)?;
         }
-        let said = |member: &Member| member.fitted.predict_rows(&bound);
+        let said = |member: &Member| member.predict(&bound);
         let combined = match (&self.combination, self.members.as_slice()) {
             (Combination::Single, [only]) => said(only)?,
             (several, members) => several.apply(&members.iter().map(said).collect::<Result<Vec<_>>>()?)?,
@@ -356,7 +364,7 @@ impl Model {
         let card: Card = dir.json("model.json")?;
         let load = |(number, estimator): (usize, Estimator)| {
             let fitted = FittedModel::load(&estimator, &dir.child(&folder(number)))?;
-            Ok(Member::new(estimator, fitted))
+            Ok(Member { encoder: card.encoders.get(number).cloned().flatten(), ..Member::new(estimator, fitted) })
         };
         let members = [card.estimator].into_iter().chain(card.others).enumerate().map(load).collect::<Result<_>>()?;
         let combination = match card.combination {
@@ -426,6 +434,11 @@ impl Fitted for Model {
             calibration: self.calibration.clone(),
             decision: self.decision.clone(),
             levels: self.levels.iter().map(|levels| levels.as_ref().map(|levels| levels.to_vec())).collect(),
+            encoders: if self.members.iter().any(|member| member.encoder.is_some()) {
+                self.members.iter().map(|member| member.encoder.clone()).collect()
+            } else {
+                Vec::new()
+            },
         };
         dir.json("model.json", &card)?;
         for (number, member) in self.members.iter().enumerate() {

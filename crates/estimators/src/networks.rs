@@ -12,8 +12,8 @@ use retune_spec::data::TaskKind;
 use retune_spec::estimators::{self, ImageNetwork, Mlp, NetworkLoss, TabTransformer, TabularResnet};
 use retune_spec::images::{Augmentation, ImageInput};
 use retune_stage::{Design, Fold, Images, LoadDir, Result, SaveDir, Seed, StageError, Target, Task};
-pub use retune_tensor::History;
 use retune_tensor::{EarlyStopping, Examples, Loss, Named, Network, Pictures, Shape, Supply, Training};
+pub use retune_tensor::{History, RateCurve};
 use serde::{Deserialize, Serialize};
 
 pub use self::tuning::{Phase, Tuned, TuningRows, fine_tune, statistics_shifted, wise_ft};

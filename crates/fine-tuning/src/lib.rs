@@ -7,10 +7,12 @@ mod bad_images;
 mod base;
 mod compare;
 mod guard;
+mod picture;
 mod remedies;
 mod strategies;
 
-use polars::frame::DataFrame;
+use polars::prelude::{DataFrame, df};
+use retune_estimators::networks::RateCurve;
 use retune_estimators::{FittedModel, Model, networks};
 use retune_metrics::Prediction;
 use retune_spec::Metric;
@@ -96,9 +98,12 @@ impl Stage for FineTuningStage {
             |what: &str, number: usize| if number == 0 { what.to_owned() } else { format!("{what}_{}", number + 1) };
         report.tables.push(("comparison".to_owned(), work.compare(&tries)?));
         let (curves, rates): (Vec<_>, Vec<_>) = tries.into_iter().map(|tried| (tried.curves, tried.rates)).unzip();
-        for (what, tables) in [("learning_curve", curves), ("learning_rates", rates)] {
-            let tables = tables.into_iter().flatten().enumerate();
-            report.tables.extend(tables.map(|(number, table)| (name(what, number), table)));
+        let curves = curves.into_iter().flatten().enumerate();
+        report.tables.extend(curves.map(|(number, table)| (name("learning_curve", number), table)));
+        for (number, rates) in rates.into_iter().flatten().enumerate() {
+            let name = name("learning_rates", number);
+            report.pictures.extend(picture::of_rates(&rates)?.map(|svg| (name.clone(), svg)));
+            report.tables.push((name, df!("learning_rate" => rates.learning_rate, "loss" => rates.loss)?));
         }
         let own = base.is_own && !base.is_fresh;
         let base = own.then(|| Box::new(base.model) as Box<dyn retune_stage::Fitted>);
@@ -137,7 +142,7 @@ struct Try {
     diagnosis: Vec<&'static str>,
     notes: Vec<String>,
     curves: Vec<DataFrame>,
-    rates: Vec<DataFrame>,
+    rates: Vec<RateCurve>,
 }
 
 /// What the report says of a try.
@@ -261,9 +266,10 @@ impl Work<'_> {
     /// Whether a tuned network would do better with the base's statistics of batch norms.
     fn statistics_shifted(&self, model: &Model) -> Result<bool> {
         let ([from], [to]) = (self.base.model.members(), model.members()) else { return Ok(false) };
+        let stop = self.base.model.bind(self.stop)?;
         match (from.fitted.as_ref(), to.fitted.as_ref()) {
-            (FittedModel::Network(from), FittedModel::Network(to)) => {
-                networks::statistics_shifted(from, to, self.stop, self.context)
+            (FittedModel::Network(from), FittedModel::Network(tuned)) => {
+                networks::statistics_shifted(from, tuned, &to.seen(&stop), self.context)
             }
             _ => Ok(false),
         }

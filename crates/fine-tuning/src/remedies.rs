@@ -54,8 +54,8 @@ pub fn wise_ft(base: &Model, tuned: &Model, stop: &Design, context: &FitContext)
     for (from, to) in base.members().iter().zip(tuned.members()) {
         match (from.fitted.as_ref(), to.fitted.as_ref()) {
             (FittedModel::Network(from), FittedModel::Network(network)) => {
-                let (network, note) = networks::wise_ft(from, network, &stop, &options)?;
-                members.push(Member::new(to.estimator.clone(), FittedModel::Network(network)));
+                let (network, note) = networks::wise_ft(from, network, &to.seen(&stop), &options)?;
+                members.push(to.with_fitted(to.estimator.clone(), FittedModel::Network(network)));
                 notes.push(note);
             }
             _ => members.push(to.clone()),

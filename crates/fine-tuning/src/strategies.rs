@@ -4,7 +4,7 @@ use std::path::Path;
 
 use polars::prelude::{Column, DataFrame, df};
 use retune_estimators::linear::LeastSquares;
-use retune_estimators::networks::{History, Phase, TuningRows};
+use retune_estimators::networks::{History, Phase, RateCurve, TuningRows};
 use retune_estimators::{FitOptions, FittedModel, Member, Model, boosting, logistic, networks, truth_of};
 use retune_metrics::score;
 use retune_spec::fine_tuning::{FineTuning, LinearTuning};
@@ -18,7 +18,7 @@ pub struct Tuned {
     /// Of each member that was tuned: one row for each epoch, round or penalty.
     pub curves: Vec<DataFrame>,
     /// Searches for a learning rate.
-    pub rates: Vec<DataFrame>,
+    pub rates: Vec<RateCurve>,
     /// What the user should know.
     pub notes: Vec<String>,
     /// How the losses of networks went, for whoever looks for reasons.
@@ -44,7 +44,7 @@ pub struct Seen<'a> {
 struct Further {
     member: Member,
     curve: DataFrame,
-    rates: Option<DataFrame>,
+    rates: Option<RateCurve>,
     notes: Vec<String>,
     phases: Vec<Phase>,
 }
@@ -92,17 +92,17 @@ pub fn tune(spec: &FineTuning, base: &Model, seen: Seen, context: &FitContext) -
 
 /// `None` for a family that has nothing to refine.
 fn tune_member(spec: &FineTuning, member: &Member, seen: Seen, options: &FitOptions) -> Result<Option<Further>> {
-    let (train, stop_rows) = (seen.train, seen.stop);
-    let same = |fitted| Member::new(member.estimator.clone(), fitted);
+    let (train, stop_rows) = (&*member.seen(seen.train), &*member.seen(seen.stop));
+    let rehearsal = seen.rehearsal.map(|rows| member.seen(rows));
+    let same = |fitted| member.with_fitted(member.estimator.clone(), fitted);
     match (member.fitted.as_ref(), &member.estimator) {
         (FittedModel::Network(network), _) => {
-            let rows = TuningRows { train, stop: stop_rows, rehearsal: seen.rehearsal };
+            let rows = TuningRows { train, stop: stop_rows, rehearsal: rehearsal.as_deref() };
             let tuned = networks::fine_tune(network, &spec.network, rows, seen.is_fresh, seen.work, options)?;
-            let rates = tuned.rates.map(|curve| df!("learning_rate" => curve.learning_rate, "loss" => curve.loss));
             Ok(Some(Further {
                 member: same(FittedModel::Network(tuned.network)),
                 curve: learning_curve(&tuned.phases)?,
-                rates: rates.transpose()?,
+                rates: tuned.rates,
                 notes: tuned.notes,
                 phases: tuned.phases,
             }))
@@ -119,7 +119,7 @@ fn tune_member(spec: &FineTuning, member: &Member, seen: Seen, options: &FitOpti
                 let (fitted, _) = logistic::fit_from(&parameters, train, options, Some(start))?;
                 let fitted = FittedModel::Logistic(fitted);
                 let loss = loss(Metric::LogLoss, &fitted, stop_rows)?;
-                Ok((Member::new(Estimator::LogisticRegression(parameters), fitted), loss))
+                Ok((member.with_fitted(Estimator::LogisticRegression(parameters), fitted), loss))
             })
             .map(Some)
         }
@@ -128,7 +128,7 @@ fn tune_member(spec: &FineTuning, member: &Member, seen: Seen, options: &FitOpti
             refine(&spec.linear, parameters.l2, |l2| {
                 let fitted = FittedModel::Linear(rows.solve(l2));
                 let loss = loss(Metric::Rmse, &fitted, stop_rows)?;
-                Ok((Member::new(Estimator::Ridge(retune_spec::estimators::Ridge { l2 }), fitted), loss))
+                Ok((member.with_fitted(Estimator::Ridge(retune_spec::estimators::Ridge { l2 }), fitted), loss))
             })
             .map(Some)
         }

@@ -3,7 +3,7 @@
 use retune_estimators::{Calibrator, Combination, Decision, FitOptions, Member, Model, truth_of};
 use retune_metrics::Prediction;
 use retune_spec::Estimator;
-use retune_spec::model_selection::Ensemble;
+use retune_spec::model_selection::{Encode, Ensemble};
 use retune_stage::{FitContext, Level, Result, Rows, StageError, Target};
 
 use crate::calibration::calibrate;
@@ -21,6 +21,7 @@ pub struct Plan {
     combination: Combination,
     calibration: Option<Calibrator>,
     decision: Option<Decision>,
+    encode: Option<Encode>,
     /// What was decided, in words, by what decided it.
     pub notes: Vec<(&'static str, String)>,
 }
@@ -33,6 +34,7 @@ impl Plan {
             combination: Combination::Single,
             calibration: None,
             decision: None,
+            encode: search.spec.encode,
             notes: Vec::new(),
         };
         let spec = search.spec;
@@ -165,9 +167,9 @@ impl Plan {
             // The first has the seed that it has alone.
             let seed = if number == 0 { seed } else { seed.derive(&number.to_string()) };
             let options = FitOptions { seed, ..FitOptions::of(context) };
-            let (fitted, info) = retune_estimators::fit(estimator, &design, &task, &options)?;
+            let (member, info) = Member::fit(estimator, &design, &task, self.encode.as_ref(), &options)?;
             info.notes.iter().for_each(|note| context.progress.message(Level::Warning, note));
-            members.push(Member::new(estimator.clone(), fitted));
+            members.push(member);
         }
         let mut model = Model::together(members, self.combination.clone(), task, features)?.with_levels(design.levels);
         if let Some(calibration) = &self.calibration {

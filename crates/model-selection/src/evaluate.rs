@@ -10,8 +10,9 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
-use retune_estimators::{FitOptions, truth_of};
+use retune_estimators::{FitOptions, Member, truth_of};
 use retune_metrics::{Prediction, score};
+use retune_spec::model_selection::Encode;
 use retune_spec::{Estimator, Metric};
 use retune_stage::{Design, FitContext, Level, Progress, Result, Seed, StageError, Target, Task, available_memory};
 
@@ -25,6 +26,8 @@ pub struct Judge<'a> {
     pub metric: Metric,
     /// What is learned.
     pub task: &'a Task,
+    /// What families that take numbers only have done for them.
+    pub encode: Option<Encode>,
     /// Whether the folds' predictions are scored together.
     pub is_pooled: bool,
     /// Seed, threads and device.
@@ -198,21 +201,23 @@ impl Judge<'_> {
     ) -> Result<(Prediction, Option<usize>, [f64; 3])> {
         options.progress.check_cancelled()?;
         let begun = Instant::now();
+        let fit = |estimator: &Estimator, rows: &Design| {
+            Member::fit(estimator, rows, self.task, self.encode.as_ref(), options)
+        };
         let (model, info) = match share {
-            Share::Whole => retune_estimators::fit(estimator, &fold.train, self.task, options)?,
+            Share::Whole => fit(estimator, &fold.train)?,
             Share::Rounds(share) if estimator.rounds().is_some() => {
                 let rounds = estimator.rounds().map_or(1.0, |rounds| (rounds as f64 * share).ceil());
-                retune_estimators::fit(&estimator.with_rounds(rounds as usize), &fold.train, self.task, options)?
+                fit(&estimator.with_rounds(rounds as usize), &fold.train)?
             }
             Share::Rows(share) | Share::Rounds(share) => {
-                let sample = sample(&fold.train, share, options.seed.derive("sample"))?;
-                retune_estimators::fit(estimator, &sample, self.task, options)?
+                fit(estimator, &sample(&fold.train, share, options.seed.derive("sample"))?)?
             }
         };
         let learned = begun.elapsed().as_secs_f64();
         let begun = Instant::now();
-        let prediction = model.predict_rows(&fold.validation)?;
-        Ok((prediction, info.rounds, [learned, begun.elapsed().as_secs_f64(), model.size() as f64]))
+        let prediction = model.predict(&fold.validation)?;
+        Ok((prediction, info.rounds, [learned, begun.elapsed().as_secs_f64(), model.fitted.size() as f64]))
     }
 
     /// The score of predictions. Fails where it is not a number.

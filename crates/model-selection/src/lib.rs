@@ -52,10 +52,12 @@ impl Stage for ModelSelectionStage {
                 let message = format!("`{family}` cannot learn a {}", word(kind));
                 return Some(StageError::data(message).help("leave that candidate out, or declare `data.task`"));
             }
-            let strange = words.filter(|_| !estimator.takes_categories());
+            let strange = words.filter(|_| self.0.encode.is_none() && !estimator.takes_categories());
             let field = strange.or(images.filter(|_| !estimator.takes_images()))?;
             let message = format!("`{family}` needs numbers, and column `{}` is {}", field.name, field.kind.word());
-            Some(StageError::data(message).help(encoder_hint(field.kind)))
+            let for_it_alone =
+                if field.kind == Kind::Categorical { ", or for this family alone: `encode: {}`" } else { "" };
+            Some(StageError::data(message).help(format!("{}{for_it_alone}", encoder_hint(field.kind))))
         });
         let mut mistakes: Vec<StageError> = cannot.collect();
         let misfits = [self.0.metric, self.0.threshold].into_iter().flatten().filter_map(|metric| metric.misfit(task));
@@ -111,7 +113,7 @@ impl ModelSelectionStage {
         let metric = spec.metric.unwrap_or_else(|| Metric::default_for(task.kind()));
         let mut folds = FoldBank::new(spec, upstream, context)?;
         folds.check(spec)?;
-        let judge = Judge { metric, task, is_pooled: folds.is_pooled, context };
+        let judge = Judge { metric, task, encode: spec.encode, is_pooled: folds.is_pooled, context };
         let search = Search { spec, judge, ledger: context.work.map(|work| work.join(ledger)) };
         let left_out = search.left_out();
         if let Some(left_out) = &left_out {
@@ -142,7 +144,8 @@ impl ModelSelectionStage {
                 let (fitted, rows) = chain.fit_whole(values, outer.train.clone(), &context)?;
                 let model = chosen.plan.fit(&rows, &context)?;
                 let validation = fitted.apply(upstream.train.take(&part.validation)?)?.design()?;
-                let judge = Judge { metric: chosen.metric, task, is_pooled: false, context: &context };
+                let judge =
+                    Judge { metric: chosen.metric, task, encode: self.0.encode, is_pooled: false, context: &context };
                 judge.score(validation.target()?, &model.predict(&validation)?)
             };
             scores.push(score().map_err(|error| error.within(&place))?);

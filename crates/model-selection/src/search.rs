@@ -325,11 +325,14 @@ impl Search<'_> {
         }
     }
 
-    /// The seconds that a trial may take. Where candidates share the seconds of a search, none may take a third of them with one trial, once something is found.
+    /// The seconds that a trial may take. Where candidates share the seconds of a search, none may take more than its share with one trial, once something is
+    /// found, nor more than a third.
     fn trial_seconds(&self, is_limited: bool) -> Option<f64> {
         let search = &self.spec.search;
-        let is_shared = is_limited && self.spec.candidates.len() > 1;
-        search.trial_seconds.or(search.seconds.filter(|_| is_shared).map(|seconds| seconds / 3.0))
+        let n_candidates = self.spec.candidates.len();
+        let is_shared = is_limited && n_candidates > 1;
+        let own_share = search.seconds.filter(|_| is_shared).map(|seconds| seconds / n_candidates.max(3) as f64);
+        search.trial_seconds.or(own_share)
     }
 
     /// Takes a trial through its steps; gives the predictions of a finished one.

@@ -8,9 +8,9 @@ use crate::trial::Trial;
 /// Trials of each candidate before those that do well get more than their turn.
 const TURNS: usize = 5;
 
-/// Whose turn it is to propose. Candidates take turns; of those that learn, once each has had some, half of the budget is that of the candidate which has
-/// most of the best trials, for how much it has had. Where trials are counted, what a candidate had is its trials; where a clock decides, it is their seconds,
-/// so that a family that takes long leaves the others their share.
+/// Whose turn it is to propose. Candidates take turns; of those that learn, once each has had some, half of the budget is that of the best candidate. Where
+/// trials are counted, that is the one which has most of the best trials, for how many it has had. Where a clock decides, it is the one that has the best
+/// trial, and what a candidate had is the seconds of its trials: a family that takes long leaves the others their share, and cheap trials do not win by number.
 pub struct Turns {
     open: Vec<usize>,
     /// Trials that each candidate has proposed.
@@ -62,7 +62,7 @@ impl Turns {
         }
         let mut finished: Vec<&Trial> = trials.iter().filter(|trial| trial.is_finished()).collect();
         finished.sort_by(|a, b| orient(b.mean()).total_cmp(&orient(a.mean())).then(a.number.cmp(&b.number)));
-        finished.truncate((finished.len() / 10).max(3));
+        finished.truncate(if self.by_clock { 1 } else { (finished.len() / 10).max(3) });
         let share = |&candidate: &usize| {
             let good = finished.iter().filter(|trial| trial.candidate == candidate).count() as f64;
             // One more trial, of the usual cost.

@@ -32,6 +32,10 @@ pub struct ModelSelection {
     /// itself is fitted as it is declared.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     pub upstream: IndexMap<String, Space>,
+    /// Lets families that take neither missing values nor words learn beside those that do: what one cannot take is turned for it alone, by what its training
+    /// rows say. A missing number becomes the median, with a further column that says so; words become columns of 0 and 1. Boosted trees see both as they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encode: Option<Encode>,
     /// Which of the finished trials wins.
     #[serde(default)]
     pub choose: Choose,
@@ -50,6 +54,16 @@ pub struct ModelSelection {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 2, max = 100))]
     pub nested: Option<usize>,
+}
+
+/// How words become numbers for families that take numbers only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Encode {
+    /// So many of a column's commonest levels have a column each; the others have none.
+    #[serde(default = "twenty")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub max_levels: usize,
 }
 
 /// What a trial learns from and is scored on. Wherever rows have a group or a time (`data.split`), whole groups stay together and the past judges nothing.
@@ -143,14 +157,14 @@ pub struct Search {
     pub trials: Option<usize>,
     /// Begins no trial after so many seconds, and gives up those that are under way. How far a search gets then depends on the machine: the result is marked as
     /// not reproducible. Candidates share the time, not the trials: the first one declared begins, so declare what takes little first; no trial after the first
-    /// may take more than a third of it, and boosted trees end with the rounds that fit into that.
+    /// may take more of it than one candidate's share, nor more than a third, and boosted trees end with the rounds that fit into that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("exclusiveMinimum" = 0.0))]
     pub seconds: Option<f64>,
     /// Ends the search when a trial's mean score is as good as this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub goal: Option<f64>,
-    /// A trial that takes longer than so many seconds has failed; by default a third of `seconds` where several candidates share them.
+    /// A trial that takes longer than so many seconds has failed; by default what each candidate gets of `seconds` where several share them, at most a third.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("exclusiveMinimum" = 0.0))]
     pub trial_seconds: Option<f64>,
@@ -374,6 +388,10 @@ fn yes() -> bool {
 
 fn one_f64() -> f64 {
     1.0
+}
+
+fn twenty() -> usize {
+    20
 }
 
 fn twenty_five() -> usize {

@@ -19,6 +19,9 @@
 #include <ATen/ops/linalg_vector_norm.h>
 #include <ATen/ops/stack.h>
 
+#include <torch/csrc/jit/api/module.h>
+#include <torch/csrc/jit/serialization/import.h>
+
 #include <exception>
 #include <string>
 #include <vector>
@@ -187,6 +190,19 @@ const char *retune_autocast(bool cuda, bool on) {
       if (at::autocast::decrement_nesting() == 0) {
         at::autocast::clear_cache();
       }
+    }
+  });
+}
+
+// Gives away each parameter and buffer with its name. What is loaded is a program, which may run.
+const char *retune_scripted(const char *path, void *list, void (*push)(void *, const char *, at::Tensor *)) {
+  return guarded([&] {
+    auto module = torch::jit::load(path, at::kCPU);
+    for (const auto &parameter : module.named_parameters()) {
+      push(list, parameter.name.c_str(), new at::Tensor(parameter.value));
+    }
+    for (const auto &buffer : module.named_buffers()) {
+      push(list, buffer.name.c_str(), new at::Tensor(buffer.value));
     }
   });
 }

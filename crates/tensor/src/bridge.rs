@@ -62,6 +62,12 @@ unsafe extern "C" {
 
     fn retune_autocast(cuda: bool, on: bool) -> *const c_char;
 
+    fn retune_scripted(
+        path: *const c_char,
+        list: *mut c_void,
+        push: extern "C" fn(*mut c_void, *const c_char, *mut c_void),
+    ) -> *const c_char;
+
     fn retune_deterministic() -> *const c_char;
 }
 
@@ -223,6 +229,21 @@ impl Drop for Autocast {
         // SAFETY: takes plain values. Turning it off cannot fail in a way that anybody could mend.
         let _ = checked(unsafe { retune_autocast(self.cuda, false) });
     }
+}
+
+/// The parameters and buffers of a TorchScript file by name. Code in the file may run.
+pub(crate) fn scripted(path: &CStr) -> Result<Vec<(String, Tensor)>> {
+    extern "C" fn push(list: *mut c_void, name: *const c_char, tensor: *mut c_void) {
+        // SAFETY: the list is the one below, which nothing else touches meanwhile; the name lives during the call; the tensor is given away.
+        let (list, name, tensor) = unsafe {
+            (&mut *list.cast::<Vec<(String, Tensor)>>(), CStr::from_ptr(name), Tensor::from_ptr(tensor.cast()))
+        };
+        list.push((name.to_string_lossy().into_owned(), tensor));
+    }
+    let mut list: Vec<(String, Tensor)> = Vec::new();
+    // SAFETY: the path ends with a zero; the list outlives the call.
+    checked(unsafe { retune_scripted(path.as_ptr(), (&raw mut list).cast(), push) })?;
+    Ok(list)
 }
 
 /// Makes libtorch take its deterministic algorithms, for the whole process.

@@ -1,5 +1,6 @@
 //! Weights of other programs into networks.
 
+use std::ffi::CString;
 use std::path::Path;
 
 use retune_spec::estimators::Architecture;
@@ -10,7 +11,7 @@ use tch::{Kind, Tensor};
 use crate::layer::Named;
 use crate::network::outline;
 use crate::surgery::covers;
-use crate::{Network, Result, TensorError, architectures};
+use crate::{Network, Result, TensorError, architectures, bridge};
 
 /// Fills a network with the weights that a declaration names: every name, shape and value is checked before anything is copied. Blocks under `fresh` stay as they
 /// are. Gives what the user should know.
@@ -97,8 +98,9 @@ fn refused(error: WeightsError) -> TensorError {
 
 /// The named parameters and buffers of a TorchScript file, which is loaded by libtorch: its code may run.
 fn scripted(path: &Path) -> Result<Weights> {
-    let module = tch::CModule::load(path)?;
-    let tensors = module.named_parameters()?;
+    let name =
+        CString::new(path.as_os_str().as_encoded_bytes()).map_err(|error| TensorError::data(error.to_string()))?;
+    let tensors = bridge::scripted(&name)?;
     let bytes = crate::weights::to_bytes(tensors.iter().map(|(name, tensor)| (name.as_str(), tensor)))?;
     let file = path.with_extension("safetensors").display().to_string();
     Weights::from_bytes(bytes, &file, &Options::default()).map_err(refused)
@@ -161,6 +163,29 @@ mod tests {
         let notes = load_weights(&mut target, &declared, half.path()).unwrap();
         assert!(notes.iter().any(|note| note.contains("became")), "{notes:?}");
         assert_eq!(target.to_bytes().unwrap(), source.to_bytes().unwrap());
+    }
+
+    #[test]
+    fn torch_script_is_loaded_by_whoever_trusts_it() {
+        let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/scripted.pt"));
+        let architecture: Architecture =
+            serde_json::from_value(serde_json::json!({ "small_resnet": { "width": 2 } })).unwrap();
+        let layers = architectures::layers(&architecture, 1, 3);
+        let mut network = Network::named(layers, Shape::Image([1, 8, 8]), Seed(1)).unwrap();
+        let trusting = r#"{ "network": { "small_resnet": { "width": 2 } }, "trust": true }"#;
+        let error = load_weights(&mut network, &base(&trusting.replace("true", "false")), path).unwrap_err();
+        assert!(error.0.message.contains("TorchScript"), "{error}");
+        load_weights(&mut network, &base(trusting), path).unwrap();
+        let expected: serde_json::Value =
+            serde_json::from_str(include_str!("../tests/fixtures/scripted.json")).unwrap();
+        let numbers = |key: &str| -> Vec<f32> { serde_json::from_value(expected[key].clone()).unwrap() };
+        let input = Tensor::from_slice(&numbers("input")).view([2, 1, 8, 8]);
+        let output = network.forward(&input, &mut crate::Mode::Predict).unwrap();
+        let output: Vec<f32> = output.view([-1]).try_into().unwrap();
+        let expected = numbers("output");
+        assert_eq!(output.len(), expected.len());
+        let greatest = output.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(greatest < 1e-5, "{output:?} {expected:?}");
     }
 
     #[test]

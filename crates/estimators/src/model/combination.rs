@@ -1,17 +1,18 @@
 //! How the predictions of several members become one.
 
-use std::borrow::Borrow;
+use std::borrow::{Borrow, Cow};
 use std::sync::Arc;
 
 use ndarray::{Array2, ArrayView1, Axis, concatenate};
 use retune_metrics::Prediction;
 use retune_spec::Estimator;
 use retune_spec::estimators::{ClassWeight, LogisticRegression, Ridge};
-use retune_stage::{Design, Device, Progress, Result, Seed, StageError, Target};
+use retune_spec::model_selection::Encode;
+use retune_stage::{Design, Device, Progress, Result, Seed, StageError, Target, Task};
 
-use super::Member;
+use super::{Encoder, Member};
 use crate::linear::LeastSquares;
-use crate::{FitOptions, FittedModel, logistic};
+use crate::{FitInfo, FitOptions, FittedModel, logistic};
 
 /// Probabilities below this count as this much before their logarithm is taken, so that a member that is sure and wrong does not outweigh all others.
 const LEAST_PROBABILITY: f64 = 1e-6;
@@ -176,6 +177,40 @@ fn columns(prediction: &Prediction) -> Array2<f64> {
 impl Member {
     /// A family and what it learned.
     pub fn new(estimator: Estimator, fitted: FittedModel) -> Self {
-        Self { estimator, fitted: Arc::new(fitted) }
+        Self { estimator, fitted: Arc::new(fitted), encoder: None }
+    }
+
+    /// Trains a family; what it cannot take is turned for it where that is declared, and refused where it is not.
+    pub fn fit(
+        estimator: &Estimator,
+        train: &Design,
+        task: &Task,
+        encode: Option<&Encode>,
+        options: &FitOptions,
+    ) -> Result<(Self, FitInfo)> {
+        let encoder = encode.and_then(|encode| Encoder::learn(estimator, train, encode));
+        let (fitted, info) = crate::fit(estimator, &Encoder::seen(encoder.as_ref(), train), task, options)?;
+        Ok((Self { encoder, ..Self::new(estimator.clone(), fitted) }, info))
+    }
+
+    /// The same, where it learned something else.
+    #[must_use]
+    pub fn with_fitted(&self, estimator: Estimator, fitted: FittedModel) -> Self {
+        Self { encoder: self.encoder.clone(), ..Self::new(estimator, fitted) }
+    }
+
+    /// Rows with the features of the training rows, as this member sees them.
+    pub fn seen<'a>(&self, rows: &'a Design) -> Cow<'a, Design> {
+        Encoder::seen(self.encoder.as_ref(), rows)
+    }
+
+    /// Predicts rows with the features of the training rows.
+    pub fn predict(&self, rows: &Design) -> Result<Prediction> {
+        self.fitted.predict_rows(&self.seen(rows))
+    }
+
+    /// Whether it predicts rows that miss values.
+    pub fn takes_missing(&self) -> bool {
+        self.encoder.is_some() || self.estimator.takes_missing()
     }
 }

@@ -61,14 +61,14 @@ class LeNet(nn.Module):
 class SmallResNet(nn.Module):
     """He et al.'s ResNet for small images (2016, section 4.2), with torchvision's blocks and names."""
 
-    def __init__(self, num_classes, channels, blocks):
+    def __init__(self, num_classes, channels, blocks, width=16):
         super().__init__()
-        self.conv1 = nn.Conv2d(channels, 16, 3, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(16)
-        self.layer1 = layer(16, 16, 1, blocks)
-        self.layer2 = layer(16, 32, 2, blocks)
-        self.layer3 = layer(32, 64, 2, blocks)
-        self.fc = nn.Linear(64, num_classes)
+        self.conv1 = nn.Conv2d(channels, width, 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.layer1 = layer(width, width, 1, blocks)
+        self.layer2 = layer(width, 2 * width, 2, blocks)
+        self.layer3 = layer(2 * width, 4 * width, 2, blocks)
+        self.fc = nn.Linear(4 * width, num_classes)
 
     def forward(self, x):
         x = self.layer3(self.layer2(self.layer1(self.bn1(self.conv1(x)).relu())))
@@ -204,12 +204,13 @@ def check(single, double):
     print(single["name"], single["arguments"], "; ".join(words), flush=True)
 
 
-entries = []
-for network in NETWORKS:
-    entries.append(compute(*network, torch.float32))
-    if "--check" in sys.argv:
-        check(entries[-1], compute(*network, torch.float64))
+if __name__ == "__main__":
+    entries = []
+    for network in NETWORKS:
+        entries.append(compute(*network, torch.float32))
+        if "--check" in sys.argv:
+            check(entries[-1], compute(*network, torch.float64))
 
-fixture = {"torch": torch.__version__, "torchvision": torchvision.__version__, "networks": entries}
-path = Path(__file__).parent.parent / "fixtures" / "torchvision_networks.json"
-path.write_text(json.dumps(fixture, separators=(",", ":")) + "\n")
+    fixture = {"torch": torch.__version__, "torchvision": torchvision.__version__, "networks": entries}
+    path = Path(__file__).parent.parent / "fixtures" / "torchvision_networks.json"
+    path.write_text(json.dumps(fixture, separators=(",", ":")) + "\n")
