@@ -1,5 +1,7 @@
 //! Training rows whose images cannot be used.
 
+use std::collections::HashSet;
+
 use polars::prelude::{DataFrame, df};
 use retune_estimators::{FittedModel, Model};
 use retune_spec::images::{ImageInput, OnBadImage};
@@ -38,7 +40,8 @@ pub fn sorted_out(
         _ => change.dropped = bad.len(),
     }
     report.rows.push(change);
-    let kept: Vec<usize> = (0..rows.n_rows()).filter(|row| bad.iter().all(|(other, _)| other != row)).collect();
+    let bad: HashSet<usize> = bad.into_iter().map(|(row, _)| row).collect();
+    let kept: Vec<usize> = (0..rows.n_rows()).filter(|row| !bad.contains(row)).collect();
     Ok(rows.take(&kept))
 }
 

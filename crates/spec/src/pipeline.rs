@@ -129,9 +129,11 @@ impl StageKind {
     pub fn semantic_version(&self) -> u32 {
         match self {
             // 2: groups and times are respected wherever rows are set aside, halved or cross-fitted.
-            Self::Preprocessing(_) | Self::FineTuning(_) => 2,
-            // 3: `l1` has another solver; searches have other samplers and turns.
-            Self::FeatureSelection(_) | Self::ModelSelection(_) => 3,
+            Self::Preprocessing(_) => 2,
+            // 3: `l1` has another solver; images are convolved with their channels last.
+            Self::FeatureSelection(_) | Self::FineTuning(_) => 3,
+            // 4: searches by the clock have other turns; images as above.
+            Self::ModelSelection(_) => 4,
         }
     }
 

@@ -62,6 +62,8 @@ unsafe extern "C" {
 
     fn retune_autocast(cuda: bool, on: bool) -> *const c_char;
 
+    fn retune_channels_last(images: *const c_void, result: *mut *mut c_void) -> *const c_char;
+
     fn retune_scripted(
         path: *const c_char,
         list: *mut c_void,
@@ -229,6 +231,15 @@ impl Drop for Autocast {
         // SAFETY: takes plain values. Turning it off cannot fail in a way that anybody could mend.
         let _ = checked(unsafe { retune_autocast(self.cuda, false) });
     }
+}
+
+/// The same images [rows, channels, height, width], with the channels of a pixel side by side in memory.
+pub(crate) fn channels_last(images: &Tensor) -> Result<Tensor> {
+    let mut result = std::ptr::null_mut();
+    // SAFETY: the images are borrowed during the call; where it does not fail, the result is given away.
+    checked(unsafe { retune_channels_last(images.as_ptr().cast(), &raw mut result) })?;
+    // SAFETY: it is a new tensor that nobody else knows.
+    Ok(unsafe { Tensor::from_ptr(result.cast()) })
 }
 
 /// The parameters and buffers of a TorchScript file by name. Code in the file may run.

@@ -7,7 +7,7 @@ use retune_stage::Seed;
 use tch::{Kind, Tensor};
 
 use super::{Layer, NORM_EPSILON, Named, Pool, PoolOf};
-use crate::{Result, TensorError};
+use crate::{Result, TensorError, bridge};
 
 /// What a forward pass is for.
 pub enum Mode<'a> {
@@ -54,6 +54,7 @@ impl Layer {
                 let [weight] = take(tensors)?;
                 let bias = if filter.bias { Some(take::<1>(tensors)?[0]) } else { None };
                 let [stride, padding] = [filter.stride, filter.padding].map(|side| [side as i64; 2]);
+                let input = bridge::channels_last(input)?;
                 input.f_conv2d(weight, bias, stride, padding, [1, 1], filter.groups as i64)?
             }
             Self::Activation(activation) => activate(input, *activation)?,
