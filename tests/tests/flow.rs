@@ -798,6 +798,12 @@ stages:
     assert_has(&shown, &["quarantined", "quarantined 1 row without"]);
     let table = std::fs::read(place.path("runs/pictures/latest/quarantine.parquet")).unwrap();
     assert_eq!(&table[..4], b"PAR1");
+    // A bad image stays bad; when it is mended, that is noticed.
+    place.ok(&["run", "p.yaml"]);
+    assert_eq!(place.ran_and_cached("pictures").0.len(), 0);
+    place.write("pictures/7.bmp", bmp(42));
+    let run = place.run(&["run", "p.yaml"]);
+    assert_has(&run.stderr, &["40 -> 40 rows"]);
 }
 
 #[test]

@@ -29,7 +29,7 @@ fn refuse(rows: &Design, is_refused: impl Fn(f64) -> bool) -> Result<()> {
     let (name, value, row) = (&rows.names[column], rows.features[[row, column]], rows.row_number(row));
     Err(if value.is_nan() {
         StageError::data(format!("column `{name}` has a missing value in row {row}"))
-            .help("add the step `impute` before this stage")
+            .help("add the step `impute` before this stage, or declare `encode: {}` in the model selection")
     } else {
         StageError::data(format!("column `{name}` holds {value} in row {row}"))
             .help("add the step `clip_outliers` before this stage")

@@ -1,11 +1,12 @@
 //! Models of several members, with calibrations and decisions: what they predict, and storage.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use ndarray::array;
+use ndarray::{Array2, Axis, array, concatenate};
 use retune_estimators::{Calibrator, Combination, Decision, FitOptions, Knots, Member, Model, Sigmoid};
 use retune_metrics::Prediction;
 use retune_spec::Estimator;
-use retune_stage::{Design, Device, Fitted, LoadDir, Rows, SaveDir, Seed, Silent, Task};
+use retune_spec::model_selection::Encode;
+use retune_stage::{Design, Device, Field, Fitted, Kind, LoadDir, Rows, SaveDir, Seed, Silent, Task};
 use retune_store::{Artifact, ArtifactWriter};
 use retune_testing::{classification, regression, round_trip};
 use serde_json::json;
@@ -110,6 +111,61 @@ fn what_is_calibrated_is_decided_then() {
         let first = table.strings("prediction").unwrap().get(0).map(str::to_owned);
         assert_eq!(first.as_deref(), Some(["a", "b"][labels[0] as usize]));
     }
+}
+
+/// What the encoder of the linear member makes of rows is written out by hand beside it; the trees see the rows as they are.
+#[test]
+fn a_member_sees_rows_as_its_own_family_takes_them() {
+    let table = classification(120, 2, 2, 1);
+    let mut train = Rows::Table(table.clone()).design().unwrap();
+    let gap = |row: usize| row % 7 == 0;
+    let kind = |row: usize| (row * row + row / 5) % 3;
+    for row in (0..120).filter(|&row| gap(row)) {
+        train.features[[row, 0]] = f64::NAN;
+    }
+    let kinds = Array2::from_shape_fn((120, 1), |(row, _)| kind(row) as f64);
+    train.features = concatenate![Axis(1), train.features, kinds];
+    train.names.push("kind".to_owned());
+    let levels: Vec<String> = ["x", "y", "z"].map(str::to_owned).to_vec();
+    train.levels = vec![None, None, Some(levels.into())];
+
+    let mut known: Vec<f64> = train.features.column(0).iter().copied().filter(|value| !value.is_nan()).collect();
+    known.sort_by(f64::total_cmp);
+    let median = (known[known.len() / 2] + known[(known.len() - 1) / 2]) / 2.0;
+    let mut by_count = [0, 1, 2];
+    by_count.sort_by_key(|&level| std::cmp::Reverse((0..120).filter(|&row| kind(row) == level).count()));
+    let hand = Array2::from_shape_fn((120, 5), |(row, column)| match column {
+        0 if gap(row) => median,
+        0 => train.features[[row, 0]],
+        1 => f64::from(u8::from(gap(row))),
+        2 => train.features[[row, 1]],
+        _ => f64::from(u8::from(kind(row) == by_count[column - 3])),
+    });
+    let hand = Design {
+        features: hand,
+        names: ["a", "b", "c", "d", "e"].map(str::to_owned).to_vec(),
+        levels: Vec::new(),
+        ..train.clone()
+    };
+
+    let task = table.schema().task.clone().unwrap();
+    let [linear, trees]: [Estimator; 2] = LABELS.map(|word| serde_json::from_str(word).unwrap());
+    let encode = Encode { max_levels: 2 };
+    let members = [&trees, &linear]
+        .map(|family| Member::fit(family, &train, &task, Some(&encode), &options()).unwrap().0)
+        .to_vec();
+    assert_eq!(members.iter().map(|member| member.encoder.is_some()).collect::<Vec<_>>(), [false, true]);
+    let alone = |family: &Estimator, rows: &Design| {
+        let (fitted, _) = retune_estimators::fit(family, rows, &task, &options()).unwrap();
+        fitted.predict_rows(rows).unwrap().probabilities().unwrap().clone()
+    };
+    let expected = 0.5 * alone(&trees, &train) + 0.5 * alone(&linear, &hand);
+    let mut fields = retune_estimators::learned_fields(table.schema());
+    fields.insert(2, Field::feature("kind".to_owned(), Kind::Categorical));
+    let model = Model::together(members, Combination::Weighted(vec![0.5, 0.5]), task.clone(), fields).unwrap();
+    let model = model.with_levels(train.levels.clone());
+    let Prediction::Probabilities(mean) = predicted(&model, &train) else { panic!() };
+    assert!((mean - expected).iter().all(|apart| apart.abs() < 1e-12));
 }
 
 #[test]

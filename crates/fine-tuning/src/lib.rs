@@ -102,7 +102,11 @@ impl Stage for FineTuningStage {
         report.tables.extend(curves.map(|(number, table)| (name("learning_curve", number), table)));
         for (number, rates) in rates.into_iter().flatten().enumerate() {
             let name = name("learning_rates", number);
-            report.pictures.extend(picture::of_rates(&rates)?.map(|svg| (name.clone(), svg)));
+            match picture::of_rates(&rates) {
+                Ok(svg) => report.pictures.extend(svg.map(|svg| (name.clone(), svg))),
+                // The tuning is worth more than its picture.
+                Err(error) => context.progress.message(Level::Warning, &error.message),
+            }
             report.tables.push((name, df!("learning_rate" => rates.learning_rate, "loss" => rates.loss)?));
         }
         let own = base.is_own && !base.is_fresh;

@@ -1,10 +1,10 @@
 //! Image files, within limits.
 
 use std::io::{Cursor, Read};
-use std::path::{Component, Path, PathBuf};
+use std::path::Path;
 
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader};
-use retune_spec::images::{ImageInput, ImageMode};
+use retune_spec::images::{ImageInput, ImageMode, located};
 
 use crate::picture::Picture;
 
@@ -28,20 +28,7 @@ impl Limits {
 /// path and the reason.
 pub fn read(path: &str, root: Option<&str>, limits: &Limits) -> Result<Vec<u8>, String> {
     let named = |error: std::io::Error| format!("{path}: {error}");
-    let full = match root {
-        None => PathBuf::from(path),
-        Some(root) => {
-            let outside = || format!("{path} is not within `root: {root}`");
-            if !Path::new(path).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir)) {
-                return Err(outside());
-            }
-            let full = Path::new(root).join(path).canonicalize().map_err(named)?;
-            if !full.starts_with(Path::new(root).canonicalize().map_err(named)?) {
-                return Err(outside());
-            }
-            full
-        }
-    };
+    let full = located(path, root.map(Path::new))?;
     let file = std::fs::File::open(full).map_err(named)?;
     // Read no further than the limit, whatever the file says of its length: it may be a device.
     let mut bytes = Vec::new();

@@ -10,7 +10,8 @@ const TURNS: usize = 5;
 
 /// Whose turn it is to propose. Candidates take turns; of those that learn, once each has had some, half of the budget is that of the best candidate. Where
 /// trials are counted, that is the one which has most of the best trials, for how many it has had. Where a clock decides, it is the one that has the best
-/// trial, and what a candidate had is the seconds of its trials: a family that takes long leaves the others their share, and cheap trials do not win by number.
+/// trial, once each of the others has had at least a tenth or so of its seconds, and what a candidate had is the seconds of its trials: a family that takes long
+/// leaves the others their share, and cheap trials do not win by number.
 pub struct Turns {
     open: Vec<usize>,
     /// Trials that each candidate has proposed.
@@ -148,5 +149,8 @@ mod tests {
         // And where it is the best, half of it besides.
         let [slow, better, worst] = trials_of(&search, [8.0, 1.0, 1.0], [0.9, 0.5, 0.4], until);
         assert!((7..=10).contains(&slow) && better >= 20 && worst >= 20, "{slow} {better} {worst}");
+        // Cheap ones do not win by the number of their trials.
+        let [slow, better, worst] = trials_of(&search, [8.0, 0.05, 0.05], [0.9, 0.5, 0.4], until);
+        assert!(slow >= 8 && better >= 200 && worst >= 200, "{slow} {better} {worst}");
     }
 }

@@ -1,7 +1,8 @@
 //! Cache keys: what a node's result depends on, and why it would run.
 
-use std::collections::{BTreeSet, HashSet};
-use std::path::{Path, PathBuf};
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 
 use indexmap::IndexMap;
 use retune_protocol::{Device, IMAGE_PATHS, IMAGE_PATHS_FILE, refitted};
@@ -11,7 +12,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::graph::{Graph, NodeId, Work};
+use crate::images::{Reader, readers};
 use crate::project::Inputs;
+use crate::run::Interrupt;
 
 /// Counts changes of what goes into a key.
 const KEY_SCHEMA: u32 = 1;
@@ -20,7 +23,7 @@ const KEY_SCHEMA: u32 = 1;
 const READ_VERSION: u32 = 3;
 
 /// Counts changes of what scoring computes.
-const EVALUATE_VERSION: u32 = 1;
+const EVALUATE_VERSION: u32 = 2;
 
 /// The libtorch that this version is built with, as the build script found it; its kernels decide bits.
 const LIBTORCH: &str = env!("RETUNE_LIBTORCH_VERSION");
@@ -86,8 +89,9 @@ pub struct Planner<'a> {
     source_digests: IndexMap<String, Vec<String>>,
     /// The digests of weights files, by the stages that start from them.
     weights_digests: IndexMap<String, String>,
-    /// The digest of the files that columns of images name, once it is known which.
-    images_digest: Option<Digest>,
+    /// The digests of the files that columns of images name, once it is known which, by how they are read.
+    images: IndexMap<Reader, Digest>,
+    interrupt: Option<Interrupt>,
     folder: PathBuf,
     device: Device,
     threads: usize,
@@ -126,7 +130,8 @@ impl<'a> Planner<'a> {
             stat_cache,
             source_digests,
             weights_digests,
-            images_digest: None,
+            images: IndexMap::new(),
+            interrupt: None,
             folder: inputs.folder.clone(),
             device,
             threads,
@@ -141,6 +146,11 @@ impl<'a> Planner<'a> {
         let _ = self.stat_cache.save();
     }
 
+    /// Files are not hashed any further once it is a signal.
+    pub fn heed(&mut self, interrupt: Interrupt) {
+        self.interrupt = Some(interrupt);
+    }
+
     /// Nodes that run whatever the store has.
     pub fn force(&mut self, nodes: impl IntoIterator<Item = NodeId>) {
         self.forced.extend(nodes);
@@ -149,34 +159,25 @@ impl<'a> Planner<'a> {
     /// Remembers what a node left.
     pub fn finish(&mut self, node: NodeId, outcome: Outcome) -> Result<(), StoreError> {
         if let (Work::Read, Some(paths)) = (self.graph.nodes[node].work, outcome.object(IMAGE_PATHS)) {
-            self.images_digest = self.digest_images(paths)?;
+            self.digest_images(&paths.clone())?;
         }
         self.outcomes[node] = Some(outcome);
         Ok(())
     }
 
-    /// The digest of the paths of an object and of what is in their files: under each `root` that a stage declares, and in the current folder. A path that leads
-    /// nowhere is a bad image to whoever reads it.
-    fn digest_images(&mut self, paths: &Digest) -> Result<Option<Digest>, StoreError> {
-        let Some(artifact) = self.store.object(paths)? else { return Ok(None) };
+    /// The digests of the image files that rows name, for each way in which stages read them.
+    fn digest_images(&mut self, paths: &Digest) -> Result<(), StoreError> {
+        let Some(artifact) = self.store.object(paths)? else { return Ok(()) };
         let paths: Vec<String> = artifact.read_json(IMAGE_PATHS_FILE)?;
-        let mut roots = BTreeSet::new();
-        self.document.pipeline.stages.iter().for_each(|stage| find_roots(&with_of(&stage.kind), &mut roots));
-        let mut folders: Vec<PathBuf> = roots.iter().map(|root| self.folder.join(root)).collect();
-        folders.push(self.folder.clone());
-        let mut known = Vec::new();
-        for folder in folders {
-            let files: Vec<(&str, PathBuf)> = paths
-                .iter()
-                .map(|path| (path.as_str(), folder.join(path)))
-                .filter(|(_, file)| file.is_file())
-                .collect();
-            let names: Vec<&Path> = files.iter().map(|(_, file)| file.as_path()).collect();
-            let digests = self.stat_cache.digest_files(&names)?;
-            let files = files.iter().zip(digests).map(|((path, _), digest)| json!([path, digest.blake3.to_string()]));
-            known.push(files.collect::<Value>());
+        for reader in self.document.pipeline.stages.iter().flat_map(|stage| readers(&with_of(&stage.kind))) {
+            if !self.images.contains_key(&reader) {
+                let interrupt = &self.interrupt;
+                let goes_on = || interrupt.as_ref().is_none_or(|signal| signal.load(Ordering::SeqCst) == 0);
+                let digest = reader.digest(&paths, &self.folder, &mut self.stat_cache, goes_on);
+                self.images.insert(reader, digest);
+            }
         }
-        Ok(Some(key_of(&Value::from(known))))
+        Ok(())
     }
 
     /// What a node left, once it is known.
@@ -271,7 +272,8 @@ impl<'a> Planner<'a> {
                 "files": self.source_digests,
             })),
             Work::Fit(stage) => self.fit_fields(stage),
-            Work::Evaluate(leaf) => Some(self.with_images(json!({
+            Work::Evaluate(leaf) => Some(self.with_images(
+                json!({
                 "key_schema": KEY_SCHEMA,
                 "kind": "evaluate",
                 "version": EVALUATE_VERSION,
@@ -279,14 +281,21 @@ impl<'a> Planner<'a> {
                 "data": self.raw()?.to_string(),
                 "chain": self.chain(leaf).into_iter().map(|stage| Some(self.fitted_for(leaf, stage)?.to_string())).collect::<Option<Vec<_>>>()?,
                 "models": self.models(leaf)?.into_iter().map(|(id, model)| (id, model.to_string())).collect::<IndexMap<_, _>>(),
-            }))),
+                }),
+                self.graph.lineage(leaf),
+            )),
         }
     }
 
-    /// Everything that sees rows may see what is in the files that they name.
-    fn with_images(&self, mut fields: Value) -> Value {
-        if let Some(images) = self.images_digest {
-            fields["images"] = json!(images.to_string());
+    /// With what is in the image files that some of these stages read.
+    fn with_images(&self, mut fields: Value, stages: impl IntoIterator<Item = usize>) -> Value {
+        let kinds = stages.into_iter().map(|stage| &self.document.pipeline.stages[stage].kind);
+        let digests = kinds.flat_map(|kind| readers(&with_of(kind))).filter_map(|reader| self.images.get(&reader));
+        let mut digests: Vec<String> = digests.map(Digest::to_string).collect();
+        digests.sort_unstable();
+        digests.dedup();
+        if !digests.is_empty() {
+            fields["images"] = json!(digests);
         }
         fields
     }
@@ -323,7 +332,14 @@ impl<'a> Planner<'a> {
             },
             StageKind::Preprocessing(_) | StageKind::FeatureSelection(_) => {}
         }
-        Some(self.with_images(fields))
+        // A model selection takes the raw rows through the stages before it; a fine-tuning sees rows as its base does.
+        let mut sees = match kind {
+            StageKind::ModelSelection(_) => self.chain(stage),
+            StageKind::FineTuning(_) => self.model_stages(stage).collect(),
+            StageKind::Preprocessing(_) | StageKind::FeatureSelection(_) => Vec::new(),
+        };
+        sees.push(stage);
+        Some(self.with_images(fields, sees))
     }
 
     /// Whether a node's result is in the store, or why it would run. The result of a cached node is remembered.
@@ -373,18 +389,6 @@ impl<'a> Planner<'a> {
 /// A stage's parameters with their defaults.
 fn with_of(kind: &StageKind) -> Value {
     serde_json::to_value(kind).ok().and_then(|mut value| value.get_mut("with").map(Value::take)).unwrap_or(Value::Null)
-}
-
-/// The folders that paths of images start at, wherever a stage says so.
-fn find_roots(with: &Value, roots: &mut BTreeSet<String>) {
-    match with {
-        Value::Object(entries) => {
-            roots.extend(entries.get("root").and_then(Value::as_str).map(str::to_owned));
-            entries.values().for_each(|value| find_roots(value, roots));
-        }
-        Value::Array(items) => items.iter().for_each(|item| find_roots(item, roots)),
-        _ => {}
-    }
 }
 
 fn data_without_paths(data: &retune_spec::Data) -> Value {

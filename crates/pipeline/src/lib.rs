@@ -8,6 +8,7 @@ mod events;
 mod graph;
 mod headers;
 mod host;
+mod images;
 mod keys;
 mod project;
 mod run;

@@ -124,6 +124,7 @@ pub fn run(
     let mut planner = Planner::new(document, &graph, &store, inputs, options.device, threads)?;
     let (nodes, forced) = chosen_nodes(&graph, &options.choice, options.force)?;
     planner.force(forced);
+    planner.heed(options.interrupt.clone());
     planner.remember_digests();
     let folder = RunFolder::create(&project.runs, &document.pipeline.name)?;
     let (sender, receiver) = channel();

@@ -1,5 +1,7 @@
 //! How networks see images, and how images are changed in training.
 
+use std::path::{Component, Path, PathBuf};
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -491,6 +493,19 @@ default_from_empty!(
     Mixup,
     Cutmix
 );
+
+/// Where an image file lies: its path, from the current folder; under a root, which neither `..` nor a link may leave. Fails with the path and the reason; without a
+/// root nothing is looked at.
+pub fn located(path: &str, root: Option<&Path>) -> Result<PathBuf, String> {
+    let Some(root) = root else { return Ok(PathBuf::from(path)) };
+    let named = |error: std::io::Error| format!("{path}: {error}");
+    let outside = || format!("{path} is not within `root: {}`", root.display());
+    if !Path::new(path).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir)) {
+        return Err(outside());
+    }
+    let full = root.join(path).canonicalize().map_err(named)?;
+    if full.starts_with(root.canonicalize().map_err(named)?) { Ok(full) } else { Err(outside()) }
+}
 
 fn counted(n: usize, what: &str) -> String {
     if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }

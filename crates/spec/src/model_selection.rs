@@ -33,7 +33,8 @@ pub struct ModelSelection {
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     pub upstream: IndexMap<String, Space>,
     /// Lets families that take neither missing values nor words learn beside those that do: what one cannot take is turned for it alone, by what its training
-    /// rows say. A missing number becomes the median, with a further column that says so; words become columns of 0 and 1. Boosted trees see both as they are.
+    /// rows say. A missing number becomes the median, words become columns of 0 and 1, and where training rows had gaps a further column says which rows have one (a word
+    /// that no training row has counts as a gap). Boosted trees see both as they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encode: Option<Encode>,
     /// Which of the finished trials wins.

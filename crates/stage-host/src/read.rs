@@ -55,7 +55,9 @@ pub fn read(job: &ReadJob, store: &Store, objects: &mut Objects, progress: &dyn 
     let mut published = IndexMap::new();
     let rows = objects.publish(store, rows)?;
     published.insert("rows".to_owned(), rows);
-    let paths = image_paths(&schema, &*objects.rows(store, &rows)?)?;
+    let images: Vec<String> =
+        schema.features().filter(|field| field.kind == Kind::Image).map(|field| field.name.clone()).collect();
+    let paths = if images.is_empty() { BTreeSet::new() } else { image_paths(&images, &*objects.rows(store, &rows)?)? };
     if !paths.is_empty() {
         let writer = store.writer()?;
         writer.write_json(IMAGE_PATHS_FILE, &paths)?;
@@ -65,15 +67,10 @@ pub fn read(job: &ReadJob, store: &Store, objects: &mut Objects, progress: &dyn 
 }
 
 /// The paths in columns of images: the rows hold them in place of what is in the files.
-fn image_paths(schema: &Schema, sets: &Sets) -> Result<BTreeSet<String>> {
-    let columns: Vec<String> =
-        schema.features().filter(|field| field.kind == Kind::Image).map(|field| field.name.clone()).collect();
+fn image_paths(columns: &[String], sets: &Sets) -> Result<BTreeSet<String>> {
     let mut paths = BTreeSet::new();
-    if columns.is_empty() {
-        return Ok(paths);
-    }
     let mut add = |table: &Table| -> Result<()> {
-        for column in &columns {
+        for column in columns {
             if let Ok(column) = table.column(column)?.str() {
                 paths.extend(column.iter().flatten().map(str::to_owned));
             }
@@ -84,7 +81,7 @@ fn image_paths(schema: &Schema, sets: &Sets) -> Result<BTreeSet<String>> {
         match rows {
             Rows::Table(table) => add(table)?,
             Rows::Pieces(pieces) => {
-                (0..pieces.n_pieces()).try_for_each(|index| add(&pieces.piece(index, Some(&columns))?))?;
+                (0..pieces.n_pieces()).try_for_each(|index| add(&pieces.piece(index, Some(columns))?))?;
             }
             Rows::Tensors(_) => {}
         }

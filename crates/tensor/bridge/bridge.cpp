@@ -201,7 +201,8 @@ const char *retune_autocast(bool cuda, bool on) {
   });
 }
 
-// Gives away the images with the channels of a pixel side by side, which oneDNN and cuDNN convolve faster. Gradients flow through.
+// Gives away the images with the channels of a pixel side by side, which oneDNN convolves faster on a CPU (measured) and cuDNN takes as
+// well. Gradients flow through.
 const char *retune_channels_last(const at::Tensor *images, at::Tensor **result) {
   return caught([&] { *result = new at::Tensor(images->contiguous(at::MemoryFormat::ChannelsLast)); });
 }

@@ -233,12 +233,12 @@ impl Drop for Autocast {
     }
 }
 
-/// The same images [rows, channels, height, width], with the channels of a pixel side by side in memory.
+/// The same images [rows, channels, height, width], with the channels of a pixel side by side in memory; where they lie so already, without a copy.
 pub(crate) fn channels_last(images: &Tensor) -> Result<Tensor> {
     let mut result = std::ptr::null_mut();
     // SAFETY: the images are borrowed during the call; where it does not fail, the result is given away.
     checked(unsafe { retune_channels_last(images.as_ptr().cast(), &raw mut result) })?;
-    // SAFETY: it is a new tensor that nobody else knows.
+    // SAFETY: it is a new handle that nobody else owns.
     Ok(unsafe { Tensor::from_ptr(result.cast()) })
 }
 

@@ -10,8 +10,8 @@ use crate::images::{ImageFit, ImageMode, OnBadImage, max_bytes, max_pixels};
 /// the column of images: `NAME_r0c0`, `NAME_r0c1`, ... (row, column) in grey, `NAME_red_r0c0`, ..., `NAME_green_r0c0`, ..., `NAME_blue_r0c0`, ... in colour. The
 /// orientation that a camera noted (EXIF) is applied; transparency is ignored. A missing image gives missing pixels.
 ///
-/// A column of images holds their files, as bytes or as paths; declare it as `image` under `data.columns`. Paths start at `root`. The cache does not see
-/// changes within files that only their paths are known of: run with `--force` after changing one.
+/// A column of images holds their files, as bytes or as paths; declare it as `image` under `data.columns`. Paths start at `root`. What
+/// is in the files is in the cache's keys: a file that changes behind its path is noticed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DecodeImage {
