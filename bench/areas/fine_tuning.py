@@ -49,7 +49,7 @@ def steps(place, case, name):
             for program, result in results.items()
         }
 
-    return Case(name, programs, check, 5, warm_up=False)
+    return Case(name, programs, check, 3, warm_up=False)
 
 
 def probe(place):
@@ -126,9 +126,9 @@ def pipeline(recipe, choice, folder, printed_digits):
     if recipe == "best":
         moved = {"affine": {"degrees": 15, "translate": [0.1, 0.1], "scale": [0.85, 1.15], "shear": 10}}
         filling = {"affine": {"degrees": 15, "translate": [0.06, 0.06], "scale": [1.1, 1.6], "shear": 15}}
-        tuning |= {"epochs": 120, "augment": [moved], "label_smoothing": 0.1}
+        tuning |= {"epochs": 240, "batch_size": 16, "augment": [moved], "label_smoothing": 0.1}
         pretraining |= {"epochs": 8, "augment": [{"resize": {"to": [11, 11]}}, {"resize": {}}, filling]}
-        probing |= {"learning_rate": 1e-2}
+        probing |= {"learning_rate": 1e-2, "batch_size": 32}
     probe = {"probe_epochs": 100, "probe_learning_rate": probing["learning_rate"]}
 
     def stage(name, base, network, **more):

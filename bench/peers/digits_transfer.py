@@ -49,9 +49,9 @@ RECIPES = {
         # Printed digits are drawn at this size and scaled back; as they are enlarged by a third afterwards, that comes to the 8 pixels of the handwritten ones.
         "coarse": 11,
         "pretrain": {"epochs": 8, "rate": 2e-3, "batch": 64, "augment": FILLING},
-        "nothing": {"epochs": 120, "rate": 2e-3, "batch": 32, "augment": TUNING, "smoothing": 0.1},
+        "nothing": {"epochs": 240, "rate": 2e-3, "batch": 16, "augment": TUNING, "smoothing": 0.1},
         "probe": {"epochs": 100, "rate": 1e-2, "batch": 32},
-        "tune": {"epochs": 120, "rate": 2e-3, "batch": 32, "augment": TUNING, "smoothing": 0.1},
+        "tune": {"epochs": 240, "rate": 2e-3, "batch": 16, "augment": TUNING, "smoothing": 0.1},
     },
 }
 
