@@ -46,6 +46,15 @@ pub struct Block {
     pub tensors: Vec<String>,
 }
 
+/// Rows of numbers that a pass takes at once, where each is one token.
+const PLAIN_ROWS: usize = 8192;
+
+/// Numbers of images that a pass takes at once: sixteen colour images of 224 pixels a side. The first filters make some twenty times as many of them.
+const IMAGE_NUMBERS: usize = 16 * 3 * 224 * 224;
+
+/// The most images that a pass takes at once: more of small ones gain nothing.
+const MOST_IMAGES: usize = 256;
+
 /// Rows that a prediction computes at once. Part of the result's bits: libtorch may add in another order for another number.
 const BLOCK: usize = 1024;
 
@@ -192,16 +201,15 @@ impl Network {
         self.tensors.iter().map(Tensor::numel).sum()
     }
 
-    /// About how many numbers of a row are held at once, beside those of a plain perceptron: for how many rows fit into a pass.
-    pub(crate) fn row_weight(&self) -> usize {
+    /// How many rows a pass without gradients takes at once: enough that what is done to weights for each pass does not count, and not more than memory has room for.
+    pub(crate) fn rows_at_once(&self) -> usize {
         if let Shape::Image([channels, height, width]) = self.input {
-            // The first filters make some sixty channels of them.
-            return (channels * height * width / 8).max(1);
+            return (IMAGE_NUMBERS / (channels * height * width).max(1)).clamp(1, MOST_IMAGES);
         }
         let tokens = |named: &Named| {
             if let Layer::Tokens { levels, .. } = &named.layer { Some(levels.len() + 1) } else { None }
         };
-        self.layers.iter().find_map(tokens).unwrap_or(1)
+        PLAIN_ROWS / self.layers.iter().find_map(tokens).unwrap_or(1).clamp(1, PLAIN_ROWS)
     }
 
     /// The fewest rows of a training step: two where there is a batch norm.

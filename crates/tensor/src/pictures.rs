@@ -107,7 +107,8 @@ impl Pictures {
     pub fn predict(&self, network: &Network) -> Result<Array2<f32>> {
         let shared = Mutex::new(network.shallow_clone());
         let (n_rows, n_outputs) = (self.n_rows(), network.n_outputs());
-        let block = (BLOCK / network.row_weight()).max(1);
+        // Part of the result's bits. Each thread has a block in hand.
+        let block = (network.rows_at_once() / 4).max(1);
         let blocks: Vec<Array2<f32>> = (0..n_rows.div_ceil(block))
             .into_par_iter()
             .map(|number| {
@@ -169,9 +170,6 @@ impl Pictures {
         }
     }
 }
-
-/// What the rows of a block weigh together, in which a plain row weighs one.
-const BLOCK: usize = 8192;
 
 /// Images with their targets.
 struct Labelled {

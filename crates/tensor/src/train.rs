@@ -666,9 +666,6 @@ fn copied(tensor: &Tensor) -> Result<Tensor> {
     Ok(copy)
 }
 
-/// What the rows of a forward pass weigh together, in which a plain row weighs one.
-const EVALUATION_WEIGHT: usize = 8192;
-
 /// The mean loss of all rows, as they are in prediction.
 pub fn loss_of(network: &Network, rows: &dyn Supply, loss: Loss) -> Result<f64> {
     loss_after(network, 0, rows, loss)
@@ -677,7 +674,7 @@ pub fn loss_of(network: &Network, rows: &dyn Supply, loss: Loss) -> Result<f64> 
 /// What frozen layers make of all rows; `None` where that is too much.
 fn remembered(network: &Network, n_frozen: usize, rows: &dyn Supply) -> Result<Option<Examples>> {
     let _no_grad = tch::no_grad_guard();
-    let at_once = (EVALUATION_WEIGHT / network.row_weight()).max(1);
+    let at_once = network.rows_at_once();
     let (mut inputs, mut targets, mut weights) = (Vec::new(), Vec::new(), Vec::new());
     for batch in rows.plain(at_once)? {
         let batch = batch?;
@@ -696,7 +693,7 @@ fn remembered(network: &Network, n_frozen: usize, rows: &dyn Supply) -> Result<O
 fn loss_after(network: &Network, first: usize, rows: &dyn Supply, loss: Loss) -> Result<f64> {
     let n_layers = network.layers().len();
     let _no_grad = tch::no_grad_guard();
-    let at_once = (EVALUATION_WEIGHT / network.row_weight()).max(1);
+    let at_once = network.rows_at_once();
     let (mut sum, mut n_rows) = (0.0, 0);
     for batch in rows.plain(at_once)? {
         let batch = batch?;
