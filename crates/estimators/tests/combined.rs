@@ -118,7 +118,7 @@ fn what_is_calibrated_is_decided_then() {
 fn a_member_sees_rows_as_its_own_family_takes_them() {
     let table = classification(120, 2, 2, 1);
     let mut train = Rows::Table(table.clone()).design().unwrap();
-    let gap = |row: usize| row % 7 == 0;
+    let gap = |row: usize| row.is_multiple_of(7);
     let kind = |row: usize| (row * row + row / 5) % 3;
     for row in (0..120).filter(|&row| gap(row)) {
         train.features[[row, 0]] = f64::NAN;
