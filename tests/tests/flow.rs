@@ -803,7 +803,7 @@ stages:
     assert_eq!(place.ran_and_cached("pictures").0.len(), 0);
     place.write("pictures/7.bmp", bmp(42));
     let run = place.run(&["run", "p.yaml"]);
-    assert_has(&run.stderr, &["40 -> 40 rows"]);
+    assert_has(&run.stderr, &["images[0] changed", "40 rows, 1 -> 64 features"]);
 }
 
 #[test]
