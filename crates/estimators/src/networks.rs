@@ -127,7 +127,7 @@ fn fit(network: Kind, rows: &Design, task: &Task, options: &FitOptions) -> Resul
         }
         None => (supply(rows, augment)?, None),
     };
-    let early_stopping = judges.as_deref().map(|rows| EarlyStopping { rows, patience: spec.early_stopping });
+    let early_stopping = judges.as_deref().map(|rows| EarlyStopping { rows, patience: spec.early_stopping, every: 1 });
     let start = untrained.network();
     let training = training(&spec, card.output, options);
     let (trained, history) = retune_tensor::train(&start, train.as_ref(), early_stopping, &training)?;
@@ -706,7 +706,7 @@ mod tests {
         let base = fit(&spec(), &rings(1500, 0.0, 1), &task(), &options(1)).unwrap();
         let (train, validation, test) = (rings(400, 0.7, 2), rings(300, 0.7, 3), rings(600, 0.7, 4));
         let tuning =
-            NetworkTuning { learning_rate: 3e-3, early_stopping: Stopping { patience: 5 }, ..NetworkTuning::default() };
+            NetworkTuning { learning_rate: 3e-3, early_stopping: Stopping { patience: 5, every: 1 }, ..NetworkTuning::default() };
         let (tuned, history) = further(&base, &tuning, &train, &validation);
         let [before, after] = [&base, &tuned].map(|model| accuracy(model, &test));
         assert!(after > before + 0.15, "{before} {after}");

@@ -78,8 +78,8 @@ pub fn diagnose(
     let mut found = Vec::new();
     if let Some(history) = phases.last().map(|phase| &phase.history) {
         let falls = history.train.first().zip(history.train.last()).is_some_and(|(first, last)| last < first);
-        let least = history.validation.iter().copied().fold(f64::INFINITY, f64::min);
-        let rises = history.validation.last().is_some_and(|last| *last > RISEN * least);
+        let least = history.looks().map(|(_, loss)| loss).fold(f64::INFINITY, f64::min);
+        let rises = history.looks().last().is_some_and(|(_, last)| last > RISEN * least);
         if falls && rises {
             found.push("overfit: the training loss falls while the validation loss rises");
         }

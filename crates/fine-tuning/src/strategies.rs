@@ -158,16 +158,16 @@ fn refine(spec: &LinearTuning, l2: f64, mut fit: impl FnMut(f64) -> Result<(Memb
 fn learning_curve(phases: &[Phase]) -> Result<DataFrame> {
     let lengths = || phases.iter().map(|phase| phase.history.train.len());
     let epochs: Vec<u32> = (1..=lengths().sum::<usize>() as u32).collect();
-    let of = |numbers: fn(&History) -> &Vec<f64>| -> Vec<f64> {
+    fn of<T: Copy>(phases: &[Phase], numbers: fn(&History) -> &Vec<T>) -> Vec<T> {
         phases.iter().flat_map(|phase| numbers(&phase.history).iter().copied()).collect()
-    };
+    }
     let names: Vec<&str> =
         phases.iter().flat_map(|phase| std::iter::repeat_n(phase.name, phase.history.train.len())).collect();
     let mut curve = df!(
         "epoch" => epochs,
-        "train_loss" => of(|history| &history.train),
-        "validation_loss" => of(|history| &history.validation),
-        "learning_rate" => of(|history| &history.learning_rate),
+        "train_loss" => of(phases, |history| &history.train),
+        "validation_loss" => of(phases, |history| &history.validation),
+        "learning_rate" => of(phases, |history| &history.learning_rate),
     )?;
     if phases.len() > 1 {
         curve.insert_column(1, Column::new("phase".into(), names))?;

@@ -373,6 +373,10 @@ pub struct EarlyStopping {
     #[serde(default = "patience")]
     #[schemars(range(min = 0, max = 100_000))]
     pub patience: usize,
+    /// Looks at the validation rows after every so many passes, and after the last: more than 1 saves time where they are many beside the training rows. `plateau` counts these looks.
+    #[serde(default = "every")]
+    #[schemars(range(min = 1, max = 100_000))]
+    pub every: usize,
 }
 
 /// Further rounds on top of boosted trees, stopped early on validation rows.
@@ -550,6 +554,10 @@ fn epochs() -> usize {
 
 fn patience() -> usize {
     5
+}
+
+fn every() -> usize {
+    1
 }
 
 fn more_trees() -> usize {

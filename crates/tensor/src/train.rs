@@ -133,6 +133,8 @@ pub struct EarlyStopping<'a> {
     pub rows: &'a dyn Supply,
     /// After so many epochs in a row whose loss was not below the best; 0 makes every epoch and keeps the last parameters.
     pub patience: usize,
+    /// They judge after every so many epochs, and after the last.
+    pub every: usize,
 }
 
 /// The losses of a training.
@@ -140,8 +142,8 @@ pub struct EarlyStopping<'a> {
 pub struct History {
     /// The mean loss of the training rows in each epoch, while it went on.
     pub train: Vec<f64>,
-    /// The loss of the rows of early stopping after each epoch.
-    pub validation: Vec<f64>,
+    /// The loss of the rows of early stopping after each epoch; `None` where they were not looked at.
+    pub validation: Vec<Option<f64>>,
     /// The same before the first epoch, for a training that began from a base.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base_validation: Option<f64>,
@@ -150,6 +152,13 @@ pub struct History {
     pub learning_rate: Vec<f64>,
     /// The epoch whose parameters were kept: 0 is the base.
     pub best_epoch: usize,
+}
+
+impl History {
+    /// The losses of the rows of early stopping, each with its epoch.
+    pub fn looks(&self) -> impl Iterator<Item = (usize, f64)> {
+        self.validation.iter().enumerate().filter_map(|(before, loss)| Some((before + 1, (*loss)?)))
+    }
 }
 
 /// Goes back at most so often.
@@ -437,7 +446,8 @@ impl<'a> Run<'a> {
             warm_up: training.warm_up,
             epochs: training.epochs,
         };
-        schedule.rate(epoch - 1, batch, self.cuts.len(), &self.state.history.validation)
+        let losses: Vec<f64> = self.state.history.looks().map(|(_, loss)| loss).collect();
+        schedule.rate(epoch - 1, batch, self.cuts.len(), &losses)
     }
 
     /// What is done after the last batch of an epoch.
@@ -453,17 +463,17 @@ impl<'a> Run<'a> {
             self.count_norms()?;
         }
         let mut is_over = false;
-        if self.judges.is_some() {
-            let loss = match self.judge(epoch) {
+        let is_last = epoch == self.training.epochs;
+        if let Some(rule) = &self.judges {
+            let patience = rule.patience;
+            let loss = match (epoch.is_multiple_of(rule.every) || is_last).then(|| self.judge(epoch)).transpose() {
                 Ok(loss) => loss,
                 Err(error) if error.0.message.starts_with(DIVERGED) => return Err(Stop::Diverged(error)),
                 Err(error) => return Err(Stop::Failed(error)),
             };
             self.state.history.validation.push(loss);
-            is_over = self
-                .judges
-                .as_ref()
-                .is_some_and(|rule| rule.patience > 0 && epoch - self.state.history.best_epoch >= rule.patience);
+            self.state.history.best_epoch = if patience == 0 { epoch } else { self.best_epoch() };
+            is_over = patience > 0 && loss.is_some() && epoch - self.state.history.best_epoch >= patience;
         }
         self.state.sum = 0.0;
         self.state.batch = 0;
@@ -488,30 +498,18 @@ impl<'a> Run<'a> {
         if !loss.is_finite() {
             return Err(diverged(loss, &format!("epoch {epoch}, on the rows of early stopping")));
         }
-        if rule.patience == 0 {
-            self.state.history.best_epoch = epoch;
-        } else if self.state.best_loss.is_none_or(|best| loss < best) {
+        if rule.patience > 0 && self.state.best_loss.is_none_or(|best| loss < best) {
             self.state.best_loss = Some(loss);
             self.best = Some(self.candidate().copy(self.network.device())?);
-            self.state.history.best_epoch = epoch;
-        } else {
-            // The best so far is the first of the least losses, or the base.
-            self.state.history.best_epoch = self.best_epoch();
         }
         Ok(loss)
     }
 
+    /// The first of the least losses, or the base.
     fn best_epoch(&self) -> usize {
-        let history = &self.state.history;
-        let losses =
-            [history.base_validation.unwrap_or(f64::INFINITY)].into_iter().chain(history.validation.iter().copied());
-        let least = losses.enumerate().fold(
-            (0, f64::INFINITY),
-            |best, (epoch, loss)| {
-                if loss < best.1 { (epoch, loss) } else { best }
-            },
-        );
-        least.0
+        let base = self.state.history.base_validation.unwrap_or(f64::INFINITY);
+        let first_least = |best: (usize, f64), look: (usize, f64)| if look.1 < best.1 { look } else { best };
+        self.state.history.looks().fold((0, base), first_least).0
     }
 
     /// Moves the averaged parameters by a share of the way to those of now. The first time they are those of now.
@@ -823,7 +821,7 @@ mod tests {
     fn the_same_seed_gives_the_same_bits_also_side_by_side() {
         let fit = |seed: u64| {
             let rows = xor(300);
-            let rule = EarlyStopping { rows: &xor(100), patience: 5 };
+            let rule = EarlyStopping { rows: &xor(100), patience: 5, every: 1 };
             let (network, history) =
                 train(&small(0.3), &rows, Some(rule), &Training { epochs: 10, ..training(seed) }).unwrap();
             (network.to_bytes().unwrap(), history)
@@ -841,27 +839,46 @@ mod tests {
     #[test]
     fn early_stopping_keeps_the_best_parameters() {
         let (rows, judges) = (xor(60), xor(200));
-        let rule = || Some(EarlyStopping { rows: &judges, patience: 3 });
+        let rule = || Some(EarlyStopping { rows: &judges, patience: 3, every: 1 });
         // A rate that is far too high makes the loss jump about.
         let jumpy = Training { learning_rate: 0.5, schedule: LearningRateSchedule::Constant, ..training(3) };
         let (network, history) = train(&small(0.0), &rows, rule(), &jumpy).unwrap();
         assert_eq!(history.validation.len(), history.best_epoch + 3, "it stops three epochs after the best");
-        let best = history.validation.iter().copied().fold(f64::INFINITY, f64::min);
-        assert_eq!(history.validation[history.best_epoch - 1], best);
+        let best = history.looks().map(|(_, loss)| loss).fold(f64::INFINITY, f64::min);
+        assert_eq!(history.validation[history.best_epoch - 1], Some(best));
         let output = network.forward(judges.features(), &mut Mode::Predict).unwrap();
         let loss = jumpy.loss.of(&output, &judges.whole()).unwrap().double_value(&[]);
         assert!((loss - best).abs() < 1e-6, "the kept parameters have the best loss");
     }
 
     #[test]
+    fn rows_of_early_stopping_are_looked_at_as_often_as_asked() {
+        let (judges, rows) = (xor(200), xor(60));
+        let looked = |every, patience, epochs| {
+            let rule = EarlyStopping { rows: &judges, patience, every };
+            train(&small(0.0), &rows, Some(rule), &Training { epochs, ..training(4) }).unwrap()
+        };
+        let ((rare, seldom), (often, always)) = (looked(3, 0, 8), looked(1, 0, 8));
+        assert_eq!(rare.to_bytes().unwrap(), often.to_bytes().unwrap(), "looking changes nothing");
+        let epochs = |history: &History| history.looks().map(|(epoch, _)| epoch).collect::<Vec<_>>();
+        assert_eq!((epochs(&seldom), epochs(&always)), (vec![3, 6, 8], (1..=8).collect()));
+        assert!(seldom.looks().all(|(epoch, loss)| always.validation[epoch - 1] == Some(loss)));
+
+        // The best of those that were looked at is kept, and patience counts epochs.
+        let (_, stopped) = looked(4, 6, 400);
+        let (best, _) = stopped.looks().fold((0, f64::INFINITY), |best, look| if look.1 < best.1 { look } else { best });
+        assert_eq!((stopped.best_epoch, stopped.train.len()), (best, best + 8), "the first look after six epochs");
+    }
+
+    #[test]
     fn a_base_that_is_not_improved_is_kept() {
         let judges = xor(200);
         let (base, _) = train(&small(0.0), &xor(400), None, &training(1)).unwrap();
-        let rule = EarlyStopping { rows: &judges, patience: 4 };
+        let rule = EarlyStopping { rows: &judges, patience: 4, every: 1 };
         let worse = Training { begin: Begin::Base, ..training(2) };
         let (kept, history) = train(&base, &clouds(400, true), Some(rule), &worse).unwrap();
         assert_eq!((history.best_epoch, history.validation.len()), (0, 4));
-        assert!(history.base_validation.unwrap() < history.validation[0]);
+        assert!(history.base_validation < history.validation[0]);
         assert_eq!(kept.to_bytes().unwrap(), base.to_bytes().unwrap());
     }
 
@@ -946,13 +963,13 @@ mod tests {
     fn running_statistics_are_kept_with_the_best_parameters() {
         let judges = xor(200);
         let jumpy = Training { learning_rate: 0.5, schedule: LearningRateSchedule::Constant, ..training(3) };
-        let rule = EarlyStopping { rows: &judges, patience: 3 };
+        let rule = EarlyStopping { rows: &judges, patience: 3, every: 1 };
         let (network, history) = train(&normed(), &xor(60), Some(rule), &jumpy).unwrap();
         let mut loaded = normed();
         loaded.load_bytes(&network.to_bytes().unwrap(), "weights").unwrap();
         let output = loaded.forward(judges.features(), &mut Mode::Predict).unwrap();
         let loss = jumpy.loss.of(&output, &judges.whole()).unwrap().double_value(&[]);
-        assert!((loss - history.validation[history.best_epoch - 1]).abs() < 1e-6 && history.best_epoch > 0);
+        assert!((loss - history.validation[history.best_epoch - 1].unwrap()).abs() < 1e-6 && history.best_epoch > 0);
         assert!(history.validation.len() > history.best_epoch, "it went on after the best");
     }
 
@@ -1023,7 +1040,7 @@ mod tests {
     #[test]
     fn a_training_interrupted_at_every_step_ends_with_the_same_bits() {
         let (rows, judges) = (xor(70), xor(50));
-        let rule = || Some(EarlyStopping { rows: &judges, patience: 3 });
+        let rule = || Some(EarlyStopping { rows: &judges, patience: 3, every: 1 });
         for case in ["ema", "swa", "thawed", "clipped"] {
             for begin in [Begin::Fresh, Begin::Base] {
                 let whole = Training { begin, ..stateful(case) };

@@ -136,7 +136,9 @@ pub fn fine_tune(
             checkpoint: path.as_deref(),
             ..training.clone()
         };
-        let rule = EarlyStopping { rows: judges.as_ref(), patience: tuning.early_stopping.patience };
+        let stopping = &tuning.early_stopping;
+        let rule =
+            EarlyStopping { rows: judges.as_ref(), patience: stopping.patience, every: stopping.every };
         let (trained, history) = train(&network, supply, Some(rule), &training)?;
         n_epochs += history.best_epoch;
         network = trained;
