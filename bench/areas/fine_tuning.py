@@ -119,7 +119,8 @@ def transfer(place, recipe):
 
 def pipeline(recipe, choice, folder, printed_digits):
     base = {"network": "small_resnet", "input": {"mode": "grey", "size": [32, 32], "mean": 0.1441, "std": 0.3182}}
-    plain_training = {"layer_decay": 1.0, "early_stopping": {"patience": 0}, "optimizer": "adamw", "weight_decay": 0.01, "learning_rate": 2e-3}
+    # Validation rows are looked at after the last epoch, as in PyTorch's script.
+    plain_training = {"layer_decay": 1.0, "early_stopping": {"patience": 0, "every": 1000}, "optimizer": "adamw", "weight_decay": 0.01, "learning_rate": 2e-3}
     tuning = {**plain_training, "batch_size": 32, "epochs": 60}
     pretraining = {**plain_training, "batch_size": 64, "epochs": 3}
     probing = {**tuning, "strategy": "linear_probe", "epochs": 100, "learning_rate": 3e-3}

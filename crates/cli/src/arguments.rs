@@ -33,6 +33,8 @@ pub enum Command {
     /// List, describe, fit and apply single stages.
     #[command(subcommand)]
     Stage(Stage),
+    /// Take many files, or a stream, through a model or a fitted stage; goes on where it was stopped.
+    Apply(Apply),
     /// Predict rows with a model that a run left.
     Predict(Predict),
     /// Score a model on rows that have the target.
@@ -235,6 +237,64 @@ pub struct StageApply {
     pub output: PathBuf,
 }
 
+/// `retune apply`.
+#[derive(Args, Debug)]
+pub struct Apply {
+    /// A bundle (`model/`), the run that it lies in, or a fitted stage.
+    pub model: PathBuf,
+    /// Files, folders or patterns such as 'new/**/*.parquet'; `-` is an Arrow stream on standard input.
+    #[arg(long, short, value_name = "DATA", required = true, num_args = 1..)]
+    pub input: Vec<String>,
+    /// The folder for the results, one for each file; or one file for all; or `-` for an Arrow stream on standard output.
+    #[arg(long, short, value_name = "DIR|FILE")]
+    pub output: PathBuf,
+    /// The format of results in a folder: parquet, csv, arrow or json_lines.
+    #[arg(long, default_value = "parquet", value_parser = crate::commands::apply::format)]
+    pub format: retune_spec::data::Format,
+    /// Files that are worked on side by side.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub jobs: u16,
+    /// Only the files of this part of all, for jobs side by side on one folder of results: `3/16`.
+    #[arg(long, value_name = "I/N", value_parser = shard)]
+    pub shard: Option<retune_pipeline::Shard>,
+    /// Look for new files every so many seconds until stopped.
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "5", value_parser = seconds)]
+    pub watch: Option<std::time::Duration>,
+    /// How often a file that cannot be read is tried again, after 1, 2, 4 ... seconds.
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(0..=20))]
+    pub retries: u32,
+    /// Replace results of another model, or of other settings.
+    #[arg(long)]
+    pub replace: bool,
+    /// A column that is missing: `fail`, or `null` (all its values are missing).
+    #[arg(long, value_name = "POLICY", default_value = "fail", value_parser = retune_spec::batch::choice::<retune_spec::batch::MissingColumns>)]
+    pub missing_columns: retune_spec::batch::MissingColumns,
+    /// A column that nothing needs: `ignore`, `keep` (in the result) or `fail`.
+    #[arg(long, value_name = "POLICY", default_value = "ignore", value_parser = retune_spec::batch::choice::<retune_spec::batch::ExtraColumns>)]
+    pub extra_columns: retune_spec::batch::ExtraColumns,
+    /// A column of another type than in training: `convert` or `fail`.
+    #[arg(long, value_name = "POLICY", default_value = "convert", value_parser = retune_spec::batch::choice::<retune_spec::batch::RetypedColumns>)]
+    pub retyped_columns: retune_spec::batch::RetypedColumns,
+    /// A row with a value that its column cannot have: `quarantine` (set aside with the reason) or `fail`.
+    #[arg(long, value_name = "POLICY", default_value = "quarantine", value_parser = retune_spec::batch::choice::<retune_spec::batch::BadRows>)]
+    pub bad_rows: retune_spec::batch::BadRows,
+    /// A word that no training row had: `accept`, `quarantine` or `fail`.
+    #[arg(long, value_name = "POLICY", default_value = "accept", value_parser = retune_spec::batch::choice::<retune_spec::batch::UnseenLevels>)]
+    pub unseen_levels: retune_spec::batch::UnseenLevels,
+    /// Add a column `row`: the number of each row in its file.
+    #[arg(long)]
+    pub row_numbers: bool,
+    /// In CSV results, put an apostrophe before text that a spreadsheet would take for a formula.
+    #[arg(long)]
+    pub escape_formulas: bool,
+    /// The file that lists rows which were set aside, for a stream or a single file; in a folder it is `quarantine.parquet`.
+    #[arg(long, value_name = "FILE")]
+    pub quarantine: Option<PathBuf>,
+    /// How progress is shown on standard error.
+    #[arg(long, value_enum, default_value_t = ProgressStyle::Auto)]
+    pub progress: ProgressStyle,
+}
+
 /// `retune predict`.
 #[derive(Args, Debug)]
 pub struct Predict {
@@ -327,6 +387,21 @@ pub struct Schema {
     /// Print the reference of the language (Markdown) instead.
     #[arg(long)]
     pub reference: bool,
+}
+
+fn shard(text: &str) -> Result<retune_pipeline::Shard, String> {
+    let parts = text.split_once('/').and_then(|(number, of)| Some((number.parse().ok()?, of.parse().ok()?)));
+    match parts {
+        Some((number, of)) if number >= 1 && number <= of && of <= 100_000 => Ok(retune_pipeline::Shard { number, of }),
+        _ => Err("write it as I/N, with I from 1 to N".to_owned()),
+    }
+}
+
+fn seconds(text: &str) -> Result<std::time::Duration, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if (0.1..=86_400.0).contains(&seconds) => Ok(std::time::Duration::from_secs_f64(seconds)),
+        _ => Err("give seconds, from 0.1 to 86400".to_owned()),
+    }
 }
 
 fn metric(text: &str) -> Result<retune_spec::Metric, String> {

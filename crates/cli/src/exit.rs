@@ -45,7 +45,7 @@ impl From<Exit> for ExitCode {
 pub fn exit_of(failure: &Failure) -> Exit {
     match failure.class {
         ErrorClass::Usage => Exit::Usage,
-        ErrorClass::Data => Exit::DataInvalid,
+        ErrorClass::Data | ErrorClass::Unavailable => Exit::DataInvalid,
         ErrorClass::Failed => Exit::StageFailed,
         ErrorClass::Cancelled => Exit::Interrupted(2),
     }

@@ -26,6 +26,7 @@ fn main() -> ExitCode {
         Command::Graph(graph) => commands::graph::graph(&graph),
         Command::Init(init) => commands::init::init(&init),
         Command::Stage(stage) => commands::stage::stage(stage),
+        Command::Apply(apply) => commands::apply::apply(&apply),
         Command::Predict(predict) => commands::predict::predict(&predict),
         Command::Evaluate(evaluate) => commands::predict::evaluate(&evaluate),
         Command::Importance(importance) => commands::predict::importance(&importance),

@@ -3,6 +3,8 @@
 //! The chain is cut before every step of which something is searched. What a fold's rows are after each piece is kept, so that a trial which changes a late
 //! step fits only that and what follows.
 
+use std::sync::Arc;
+
 use indexmap::IndexMap;
 use retune_spec::model_selection::Space;
 use retune_spec::upstream::{Place, Searchable};
@@ -96,7 +98,7 @@ impl<'a> Chain<'a> {
             let fit = self.with_values(stage, None, values)?.fit(rows, &context);
             let fit = fit.map_err(|error| error.within(&link.id))?;
             rows = fit.train;
-            stages.push(fit.fitted);
+            stages.push(Arc::from(fit.fitted));
         }
         Ok((FittedChain { stages }, rows))
     }

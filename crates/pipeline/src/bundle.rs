@@ -2,17 +2,18 @@
 
 use std::path::Path;
 
-use retune_protocol::{BundleCard, Reading};
+use retune_protocol::{BundleCard, LEVELS_FILE, Reading};
 use retune_spec::Pipeline;
 use retune_store::{ArtifactWriter, Digest, Store, StoreError};
 use serde_json::json;
 
-/// Copies fitted stages into a new bundle at `target`.
+/// Copies fitted stages into a new bundle at `target`, with the words of training rows, where there is an object of them.
 pub fn write_bundle(
     store: &Store,
     target: &Path,
     pipeline: &Pipeline,
     stages: &[(String, Digest)],
+    levels: Option<Digest>,
 ) -> Result<(), StoreError> {
     let writer = ArtifactWriter::beside(target)?;
     let mut folders = Vec::with_capacity(stages.len());
@@ -27,6 +28,9 @@ pub fn write_bundle(
         BundleCard::FILE,
         &BundleCard { pipeline: pipeline.name.clone(), stages: folders, reading: Reading::of(&pipeline.data) },
     )?;
+    if let Some(levels) = levels.map(|levels| store.object(&levels)).transpose()?.flatten() {
+        writer.write_bytes(LEVELS_FILE, &levels.read_bytes(LEVELS_FILE)?)?;
+    }
     writer.publish_derived_at(target, BundleCard::KIND, BundleCard::KIND_VERSION, json!({}))?;
     Ok(())
 }

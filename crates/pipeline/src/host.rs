@@ -7,16 +7,26 @@ use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use command_fds::{CommandFdExt, FdMapping};
-use retune_protocol::{EVENTS_FD, Event, EventKind, Failure, JOBS_FD, Request};
+use retune_protocol::{EVENTS_FD, ErrorClass, Event, EventKind, Failure, JOBS_FD, Request};
 use serde_json::Value;
+
+use crate::run::Interrupt;
 
 /// Lines of a dead host's output that its error shows.
 const TAIL: usize = 12;
+
+/// How often signals, timeouts and locks of other runs are looked at.
+pub const TICK: Duration = Duration::from_millis(50);
+
+/// How long a host may take to stop by itself.
+pub const GRACE: Duration = Duration::from_secs(10);
 
 /// What a host sends.
 pub enum HostMessage {
@@ -37,12 +47,26 @@ pub struct Host {
 impl Host {
     /// Starts a host that may use so many threads. Its messages are passed to `send`, from a thread of its own.
     pub fn start(threads: usize, send: impl Fn(HostMessage) + Send + 'static) -> Result<Self, Failure> {
+        Self::with_pipes(threads, Vec::new(), send)
+    }
+
+    /// The same with further files of its own: each with the number that it has there.
+    pub fn with_pipes(
+        threads: usize,
+        pipes: Vec<(OwnedFd, i32)>,
+        send: impl Fn(HostMessage) + Send + 'static,
+    ) -> Result<Self, Failure> {
         let program = program()?;
         let failed =
             |error: &dyn std::fmt::Display| Failure::failed(format!("cannot start {}: {error}", program.display()));
         let (jobs_read, jobs_write) = std::io::pipe().map_err(|error| failed(&error))?;
         let (events_read, events_write) = std::io::pipe().map_err(|error| failed(&error))?;
         let (output_read, output_write) = std::io::pipe().map_err(|error| failed(&error))?;
+        let mut mappings = vec![
+            FdMapping { parent_fd: OwnedFd::from(jobs_read), child_fd: JOBS_FD },
+            FdMapping { parent_fd: OwnedFd::from(events_write), child_fd: EVENTS_FD },
+        ];
+        mappings.extend(pipes.into_iter().map(|(parent_fd, child_fd)| FdMapping { parent_fd, child_fd }));
         let mut command = Command::new(&program);
         command
             .arg("serve")
@@ -50,10 +74,7 @@ impl Host {
             .stdin(Stdio::null())
             .stdout(output_write.try_clone().map_err(|error| failed(&error))?)
             .stderr(output_write)
-            .fd_mappings(vec![
-                FdMapping { parent_fd: OwnedFd::from(jobs_read), child_fd: JOBS_FD },
-                FdMapping { parent_fd: OwnedFd::from(events_write), child_fd: EVENTS_FD },
-            ])
+            .fd_mappings(mappings)
             .map_err(|error| failed(&error))?;
         let child = command.spawn().map_err(|error| failed(&error))?;
         // The command holds the child's ends of the pipes; while it lives, their end is never seen.
@@ -131,23 +152,73 @@ impl Drop for Host {
     }
 }
 
-/// Runs a single job on a host of its own. `hear` gets what happens on the way.
-pub fn run_job(request: &Request, mut hear: impl FnMut(&EventKind)) -> Result<Value, Failure> {
-    let (sender, receiver): (Sender<HostMessage>, Receiver<HostMessage>) = channel();
-    let mut host = Host::start(request.threads, move |message| {
-        // The receiver lives as long as the loop below.
-        let _ = sender.send(message);
-    })?;
-    // Should it be dead already, its last message says why.
-    let _ = host.send(request);
-    loop {
-        match receiver.recv() {
-            Ok(HostMessage::Event(Event { kind: EventKind::Done { result, .. }, .. })) => return Ok(result),
-            Ok(HostMessage::Event(Event { kind: EventKind::Failed(failure), .. })) => return Err(failure),
-            Ok(HostMessage::Event(event)) => hear(&event.kind),
-            Ok(HostMessage::Closed) | Err(_) => return Err(host.post_mortem()),
+/// A host that executes jobs one after the other for somebody who waits for each.
+pub struct Session {
+    host: Host,
+    messages: Receiver<HostMessage>,
+}
+
+impl Session {
+    /// Starts a host. `pipes` are further files of its own: each with the number that it has there.
+    pub fn start(threads: usize, pipes: Vec<(OwnedFd, i32)>) -> Result<Self, Failure> {
+        let (sender, messages): (Sender<HostMessage>, Receiver<HostMessage>) = channel();
+        let host = Host::with_pipes(threads, pipes, move |message| {
+            // Nobody listens any more once the session is over.
+            let _ = sender.send(message);
+        })?;
+        Ok(Self { host, messages })
+    }
+
+    /// Executes a job. `hear` gets what happens on the way; `interrupt` stops it where it is not 0 any more. After a host that died nothing more can be executed.
+    pub fn run(
+        &mut self,
+        request: &Request,
+        interrupt: &Interrupt,
+        mut hear: impl FnMut(&EventKind),
+    ) -> Result<Value, Gone> {
+        // Should it be dead already, its last message says why.
+        let _ = self.host.send(request);
+        let mut asked_to_stop: Option<Instant> = None;
+        loop {
+            if interrupt.load(Ordering::SeqCst) != 0 && asked_to_stop.is_none() {
+                asked_to_stop = Some(Instant::now());
+                self.host.terminate();
+            }
+            if asked_to_stop.is_some_and(|since| since.elapsed() > GRACE) {
+                self.host.kill();
+            }
+            match self.messages.recv_timeout(TICK) {
+                Ok(HostMessage::Event(Event { kind: EventKind::Done { result, .. }, .. })) => return Ok(result),
+                Ok(HostMessage::Event(Event { kind: EventKind::Failed(failure), .. })) => {
+                    return Err(Gone { failure, host_died: false });
+                }
+                Ok(HostMessage::Event(event)) => hear(&event.kind),
+                Err(RecvTimeoutError::Timeout) => {}
+                Ok(HostMessage::Closed) | Err(RecvTimeoutError::Disconnected) => {
+                    let mut failure = self.host.post_mortem();
+                    if asked_to_stop.is_some() {
+                        failure.class = ErrorClass::Cancelled;
+                    }
+                    return Err(Gone { failure, host_died: true });
+                }
+            }
         }
     }
+}
+
+/// Why a job was not done.
+#[derive(Debug)]
+pub struct Gone {
+    /// In words.
+    pub failure: Failure,
+    /// Whether the host went with it.
+    pub host_died: bool,
+}
+
+/// Runs a single job on a host of its own. `hear` gets what happens on the way.
+pub fn run_job(request: &Request, hear: impl FnMut(&EventKind)) -> Result<Value, Failure> {
+    let mut session = Session::start(request.threads, Vec::new())?;
+    session.run(request, &Interrupt::default(), hear).map_err(|gone| gone.failure)
 }
 
 /// One budget for every library that has threads of its own, as they read it at their start.

@@ -20,7 +20,7 @@ use crate::run::Interrupt;
 const KEY_SCHEMA: u32 = 1;
 
 /// Counts changes of what reading and dividing data computes.
-const READ_VERSION: u32 = 3;
+const READ_VERSION: u32 = 4;
 
 /// Counts changes of what scoring computes.
 const EVALUATE_VERSION: u32 = 2;

@@ -3,6 +3,7 @@
 //! Light: it knows files, cache keys and the child process that does the work, but no algorithm. [`Graph`] says what depends on what, [`Planner`]
 //! gives every node its cache key and says what would run and why, [`run`] starts `retune-stage` for what is missing and leaves a run folder.
 
+mod batch;
 mod bundle;
 mod events;
 mod graph;
@@ -14,12 +15,13 @@ mod project;
 mod run;
 mod run_folder;
 
+pub use batch::{Batch, BatchResult, Shard, batch};
 pub use bundle::{write_bundle, write_fitted};
 pub use events::{Event, Listener};
 pub use graph::{Graph, Node, NodeId, Work};
 pub use headers::{columns_of, format_of};
-pub use host::{Host, HostMessage, run_job};
+pub use host::{Gone, Host, HostMessage, Session, run_job};
 pub use keys::{Outcome, Planner, Reason, Status};
-pub use project::{Error, Inputs, Project};
+pub use project::{Error, Inputs, Project, found_by};
 pub use run::{Choice, Interrupt, Options, RunResult, chosen_nodes, in_words, run, threads_of};
 pub use run_folder::{RunFolder, RunSummary, StageSummary, newest_run};

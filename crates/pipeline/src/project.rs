@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use indexmap::IndexMap;
 use retune_protocol::Failure;
 use retune_spec::columns::OneOrMany;
+use retune_spec::data::Format;
 use retune_spec::fine_tuning::Base;
 use retune_spec::{Data, Diagnostic, Document, Source, StageKind};
 use retune_store::{Store, StoreError};
@@ -244,10 +245,43 @@ fn in_two_sets(files: &IndexMap<String, Vec<PathBuf>>) -> Option<String> {
     None
 }
 
+/// The files that somebody means by a file, a folder (all tables in it, and below) or a pattern, each with its path from where the folder or pattern begins.
+/// Hidden files are left out, as shells do.
+pub fn found_by(pattern: &str) -> Result<Vec<(String, PathBuf)>, Failure> {
+    let path = Path::new(pattern);
+    let below = |base: &Path, found: Vec<PathBuf>| {
+        let relative = |path: PathBuf| Some((path.strip_prefix(base).ok()?.display().to_string(), path));
+        let named: Vec<(String, PathBuf)> = found.into_iter().filter_map(relative).collect();
+        named.into_iter().filter(|(name, _)| !name.split('/').any(|part| part.starts_with('.'))).collect()
+    };
+    let failed = |unfound| match unfound {
+        Unfound::NoPattern(message) | Unfound::NoFile(message) => Failure::data(message),
+    };
+    if path.is_dir() {
+        let all = format!("{}/**/*", glob::Pattern::escape(pattern.trim_end_matches('/')));
+        let found = matches(Path::new(""), &all).map_err(failed)?;
+        let is_table = |path: &PathBuf| headers::format_of(path).is_some_and(|format| format != Format::Images);
+        return Ok(below(path, found.into_iter().filter(is_table).collect()));
+    }
+    if path.exists() {
+        let base = path.parent().unwrap_or(Path::new(""));
+        return Ok(below(base, vec![path.to_owned()]));
+    }
+    if !retune_spec::columns::is_glob(pattern) {
+        return Err(Failure::data(format!("no file {pattern}")).help("paths are relative to the current folder"));
+    }
+    let fixed: PathBuf = path
+        .components()
+        .take_while(|part| !retune_spec::columns::is_glob(&part.as_os_str().to_string_lossy()))
+        .collect();
+    Ok(below(&fixed, matches(Path::new(""), pattern).map_err(failed)?))
+}
+
 /// The files that a pattern matches, sorted.
 fn matches(folder: &Path, pattern: &str) -> Result<Vec<PathBuf>, Unfound> {
     let rooted = format!("{}/{pattern}", glob::Pattern::escape(&folder.display().to_string()));
-    let rooted = if Path::new(pattern).is_absolute() { pattern } else { &rooted };
+    let is_rooted = Path::new(pattern).is_absolute() || folder.as_os_str().is_empty();
+    let rooted = if is_rooted { pattern } else { &rooted };
     let no_pattern = |error| Unfound::NoPattern(format!("`{pattern}` is not a pattern: {error}"));
     // By itself first, so that places in the error count from its own beginning.
     glob::Pattern::new(pattern).map_err(no_pattern)?;

@@ -13,16 +13,10 @@ use retune_store::{Digest, Lock, Store, key_of};
 
 use crate::events::{Event, Listener};
 use crate::graph::{Graph, NodeId, Work};
-use crate::host::{Host, HostMessage};
+use crate::host::{GRACE, Host, HostMessage, TICK};
 use crate::keys::{Outcome, Planner, Reason, Status};
 use crate::project::{Error, Inputs, Project};
 use crate::run_folder::{RunFolder, RunSummary, StageSummary};
-
-/// How often signals, timeouts and locks of other runs are looked at.
-const TICK: Duration = Duration::from_millis(50);
-
-/// How long a host may take to stop by itself.
-const GRACE: Duration = Duration::from_secs(10);
 
 /// Which part of a pipeline.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use retune_protocol::Failure;
+use retune_protocol::{Failure, LEVELS};
 use retune_spec::Document;
 use retune_store::{Digest, Flush, Journal, Store};
 use serde::{Deserialize, Serialize};
@@ -119,7 +119,10 @@ impl RunFolder {
                 .collect();
             let suffix = if leaves.len() == 1 { String::new() } else { format!("-{}", pipeline.stages[leaf].id) };
             if let Some(stages) = stages {
-                write_bundle(store, &self.path.join(format!("model{suffix}")), pipeline, &stages)?;
+                let levels = planner.graph.nodes.iter().position(|node| node.work == Work::Read);
+                let levels =
+                    levels.and_then(|node| planner.outcome(node)).and_then(|outcome| outcome.object(LEVELS).copied());
+                write_bundle(store, &self.path.join(format!("model{suffix}")), pipeline, &stages, levels)?;
             }
             let evaluation = planner.graph.nodes.iter().position(|node| node.work == Work::Evaluate(leaf));
             let evaluation =

@@ -9,6 +9,7 @@ mod device;
 use std::path::PathBuf;
 
 use indexmap::IndexMap;
+use retune_spec::batch::Handling;
 use retune_spec::{Data, Metric, Selector, StageKind};
 use retune_store::Digest;
 use serde::{Deserialize, Serialize};
@@ -25,6 +26,12 @@ pub const JOBS_FD: i32 = 3;
 
 /// The file descriptor on which `retune-stage` writes events.
 pub const EVENTS_FD: i32 = 4;
+
+/// The file descriptor on which `retune-stage` reads rows, for [`Job::Stream`].
+pub const INPUT_FD: i32 = 5;
+
+/// The file descriptor on which `retune-stage` writes rows, for [`Job::Stream`].
+pub const OUTPUT_FD: i32 = 6;
 
 /// A job and what all jobs need.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -55,6 +62,10 @@ pub enum Job {
     Evaluate(EvaluateJob),
     /// Take files through a bundle or a fitted stage and write the result to a file.
     Apply(ApplyJob),
+    /// Take an Arrow stream on [`INPUT_FD`] through a bundle or a fitted stage, and write one to [`OUTPUT_FD`].
+    Stream(StreamJob),
+    /// Put the rows of files below one another.
+    Stack(StackJob),
     /// Score a bundle on files that have the target.
     Score(ScoreJob),
     /// Shuffle a bundle's input columns and see what its score loses.
@@ -112,6 +123,32 @@ pub struct ApplyJob {
     /// A bundle or the artifact of one fitted stage.
     pub artifact: PathBuf,
     /// Files to read; their format is told from their ending.
+    pub input: Vec<PathBuf>,
+    /// What the list of bad rows calls them.
+    pub name: String,
+    /// The file to write; its format is told from its ending.
+    pub output: PathBuf,
+    /// What is done about rows and columns that are not as they were in training.
+    pub handling: Handling,
+    /// The file that lists rows which were set aside; it is made where there are such rows.
+    pub quarantine: Option<PathBuf>,
+}
+
+/// See [`Job::Stream`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct StreamJob {
+    /// A bundle or the artifact of one fitted stage.
+    pub artifact: PathBuf,
+    /// See [`ApplyJob::handling`].
+    pub handling: Handling,
+    /// See [`ApplyJob::quarantine`].
+    pub quarantine: Option<PathBuf>,
+}
+
+/// See [`Job::Stack`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct StackJob {
+    /// Files of the same columns, in their order; their format is told from their ending.
     pub input: Vec<PathBuf>,
     /// The file to write; its format is told from its ending.
     pub output: PathBuf,
@@ -215,6 +252,8 @@ pub enum ErrorClass {
     Usage,
     /// The data do not fit what was declared.
     Data,
+    /// Something outside did not answer; at another time it may.
+    Unavailable,
     /// The stage could not do its work.
     Failed,
     /// Somebody asked to stop.
@@ -263,6 +302,12 @@ pub const IMAGE_PATHS: &str = "image_paths";
 
 /// The file of [`IMAGE_PATHS`].
 pub const IMAGE_PATHS_FILE: &str = "paths.json";
+
+/// What the job `read` publishes the words of training rows as: by categorical column, in [`LEVELS_FILE`]. A bundle has the same file.
+pub const LEVELS: &str = "levels";
+
+/// The file of [`LEVELS`].
+pub const LEVELS_FILE: &str = "levels.json";
 
 /// What a model selection's job publishes a stage before it as, where it fitted that stage anew.
 pub fn refitted(id: &str) -> String {

@@ -13,6 +13,7 @@ use crate::estimators::Estimator;
 use crate::expression::Expression;
 use crate::feature_selection::{Choice, Method};
 use crate::fine_tuning::Goal;
+use crate::graph;
 use crate::images::{Augmentation, ImageInput};
 use crate::metric::Metric;
 use crate::model_selection::{Candidate, Space};
@@ -39,6 +40,14 @@ pub(crate) fn check(root: &Node) -> Vec<Diagnostic> {
             for entry in with.get("upstream").map(Node::entries).unwrap_or_default() {
                 check_upstream(entry, &stages[..position], &mut diagnostics);
             }
+        }
+    }
+    diagnostics.extend(graph::check_batch(root));
+    for job in root.get("batch").map(Node::items).unwrap_or_default() {
+        let format = job.get("with").and_then(|with| with.get("format"));
+        if let Some(format) = format.filter(|format| format.as_str() == Some("images")) {
+            let diagnostic = Diagnostic::error("results are tables, not images").at(format.span.clone());
+            diagnostics.push(diagnostic.with_help("use `parquet`, `csv`, `arrow` or `json_lines`"));
         }
     }
     diagnostics

@@ -272,6 +272,48 @@ fn check_bases(graph: &Graph, diagnostics: &mut Vec<Diagnostic>) {
     }
 }
 
+/// What is wrong with the jobs that follow a run: each applies the bundle of a stage that nothing follows.
+pub(crate) fn check_batch(root: &Node) -> Vec<Diagnostic> {
+    let graph = Graph::of(root.get("stages").map(Node::items).unwrap_or_default());
+    let befores: Vec<usize> = (0..graph.stages.len()).filter_map(|index| graph.before(index)).collect();
+    let is_leaf = |index: usize| !befores.contains(&index);
+    let leaves = graph.stages.iter().enumerate().filter(|(index, _)| is_leaf(*index));
+    let leaves: Vec<&str> = leaves.filter_map(|(_, stage)| stage.id).collect();
+    let mut diagnostics = Vec::new();
+    let jobs = root.get("batch").map(Node::items).unwrap_or_default();
+    for (number, job) in jobs.iter().enumerate() {
+        let id = job.get("id").filter(|id| id.as_str().is_some());
+        let is_same = |other: &&Node| other.get("id").and_then(Node::as_str) == id.and_then(Node::as_str);
+        if let (Some(id), Some(first)) = (id, jobs[..number].iter().find(is_same).and_then(|other| other.get("id"))) {
+            let message = format!("two jobs are called `{}`", id.as_str().unwrap_or_default());
+            let diagnostic = Diagnostic::error(message).at(id.span.clone());
+            diagnostics.push(diagnostic.with_related(first.span.clone(), "first given here"));
+        }
+        let Some(with) = job.get("with") else { continue };
+        match with.get("model").and_then(|model| Some((model, model.as_str()?))) {
+            Some((model, id)) => match graph.find(id) {
+                None => diagnostics.push(unknown_stage(id, &graph, false).at(model.span.clone())),
+                Some((index, _)) if !is_leaf(index) => diagnostics.push(
+                    Diagnostic::error(format!("other stages follow `{id}`: it has no bundle of its own"))
+                        .at(model.span.clone())
+                        .with_help(format!("name one that nothing follows: {}", one_of(leaves.iter().copied()))),
+                ),
+                Some(_) => {}
+            },
+            None if leaves.len() > 1 => {
+                let place = job.entry("with").map_or(job.span.clone(), |with| with.key_span.clone());
+                diagnostics.push(
+                    Diagnostic::error(format!("the run leaves {} bundles, and this job names none", leaves.len()))
+                        .at(place)
+                        .with_help(format!("add `model:` with one of {}", one_of(leaves.iter().copied()))),
+                );
+            }
+            None => {}
+        }
+    }
+    diagnostics
+}
+
 fn follows(graph: &Graph, index: usize, wanted: usize) -> bool {
     // No path without a cycle is longer than there are stages.
     let path = std::iter::successors(graph.before(index), |stage| graph.before(*stage));

@@ -5,6 +5,7 @@
 //! `validate` walks that tree against the JSON Schema made from the types below and reports every mistake at once,
 //! and serde turns what is left into [`Pipeline`]. Adding an algorithm starts with a variant here.
 
+pub mod batch;
 mod brief;
 mod catalogue;
 mod checks;

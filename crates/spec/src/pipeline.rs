@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::batch::BatchStep;
 use crate::columns::OneOrMany;
 use crate::data::Data;
 use crate::feature_selection::FeatureSelection;
@@ -40,6 +41,9 @@ pub struct Pipeline {
     /// The stages, each following the one before it unless `inputs` says otherwise.
     #[schemars(length(min = 1, max = MAX_STAGES))]
     pub stages: Vec<StageSpec>,
+    /// Jobs over many files that follow a run that ended well, with what it fitted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub batch: Vec<BatchStep>,
 }
 
 /// One stage.

@@ -51,6 +51,8 @@ pub fn language_reference() -> String {
     page.definition(3, "`goal`", "Goal");
     page.definition(3, "`guard`", "Guard");
     page.definition(4, "`guard: also`", "GuardedSet");
+    page.definition(2, "`batch`", "BatchStep");
+    page.definition(3, "`uses: apply`", "Apply");
     page.heading(2, "Scores");
     page.words_of("MetricWord");
     page.paragraph(SCORE_SETTINGS);

@@ -10,7 +10,7 @@ use retune_stage::{Design, FittedChain, Progress, Result, Seed, StageError, Task
 use retune_store::Store;
 use serde_json::{Value, json};
 
-use crate::apply::{Bundle, through};
+use crate::bundle::{Bundle, through};
 use crate::objects::{Objects, fitted, object};
 use crate::serve::Output;
 
@@ -35,7 +35,9 @@ pub fn evaluate(job: &EvaluateJob, store: &Store, objects: &mut Objects, progres
         let text = "there are no test rows: the scores are of validation rows, which fine-tuning has looked at";
         progress.message(Level::Warning, text);
     }
-    let chain = FittedChain { stages: job.chain.iter().map(|digest| fitted(store, digest)).collect::<Result<_>>()? };
+    let chain = FittedChain {
+        stages: job.chain.iter().map(|digest| Ok(fitted(store, digest)?.into())).collect::<Result<_>>()?,
+    };
     // Scores are of all rows at once.
     let transformed = through(chain, rows)?.gather()?;
     let design = transformed.design()?;

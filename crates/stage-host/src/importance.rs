@@ -18,7 +18,8 @@ use retune_stage::{Field, FittedChain, Kind, Progress, Result, Rows, Schema, See
 use retune_table::{OutputFile, TargetPolicy};
 use serde_json::json;
 
-use crate::apply::{Bundle, refuse_overwriting};
+use crate::apply::refuse_overwriting;
+use crate::bundle::Bundle;
 use crate::serve::Output;
 
 /// What shuffling some columns does to the score.

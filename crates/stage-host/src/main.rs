@@ -2,6 +2,7 @@
 //! lines on a channel of its own.
 
 mod apply;
+mod bundle;
 mod evaluate;
 mod fit;
 mod importance;

@@ -14,6 +14,7 @@ use retune_tensor::Tensors;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::bundle::OpenBundle;
 use crate::registry::{FITTED_VERSION, load_fitted};
 
 /// The kind of an object that holds rows.
@@ -76,6 +77,8 @@ impl Payload {
 #[derive(Default)]
 pub struct Objects {
     kept: Vec<(Digest, Arc<Sets>)>,
+    /// The bundle of the last job that applied one.
+    pub bundle: OpenBundle,
 }
 
 /// An object of rows that is being written.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
-use retune_protocol::{IMAGE_PATHS, IMAGE_PATHS_FILE, Level, ReadJob};
+use retune_protocol::{IMAGE_PATHS, IMAGE_PATHS_FILE, LEVELS, LEVELS_FILE, Level, ReadJob};
 use retune_spec::Data;
 use retune_spec::data::TaskKind;
 use retune_stage::{Progress, Result, Rows, Schema, Seed, SourcePieces, StageError, Table, Task};
@@ -55,6 +55,12 @@ pub fn read(job: &ReadJob, store: &Store, objects: &mut Objects, progress: &dyn 
     let mut published = IndexMap::new();
     let rows = objects.publish(store, rows)?;
     published.insert("rows".to_owned(), rows);
+    let levels = levels(objects.rows(store, &rows)?.get("train"))?;
+    if !levels.is_empty() {
+        let writer = store.writer()?;
+        writer.write_json(LEVELS_FILE, &levels)?;
+        published.insert(LEVELS.to_owned(), store.publish(writer, LEVELS, 1, json!({}))?);
+    }
     let images: Vec<String> =
         schema.features().filter(|field| field.kind == Kind::Image).map(|field| field.name.clone()).collect();
     let paths = if images.is_empty() { BTreeSet::new() } else { image_paths(&images, &*objects.rows(store, &rows)?)? };
@@ -64,6 +70,40 @@ pub fn read(job: &ReadJob, store: &Store, objects: &mut Objects, progress: &dyn 
         published.insert(IMAGE_PATHS.to_owned(), store.publish(writer, IMAGE_PATHS, 1, json!({}))?);
     }
     Ok((published, result))
+}
+
+/// Words of a column are kept up to so many.
+const MOST_LEVELS: usize = 1000;
+
+/// The words of each categorical column of the training rows, sorted; a column of very many is left out. Whoever applies the bundle can tell by them what is new.
+fn levels(train: Option<&Rows>) -> Result<IndexMap<String, Vec<String>>> {
+    let Some(train) = train else { return Ok(IndexMap::new()) };
+    let fields = train.schema().features().filter(|field| field.kind == Kind::Categorical);
+    let names: Vec<String> = fields.map(|field| field.name.clone()).collect();
+    let mut found: Vec<Option<BTreeSet<String>>> = names.iter().map(|_| Some(BTreeSet::new())).collect();
+    let mut add = |table: &Table| -> Result<()> {
+        for (name, found) in names.iter().zip(&mut found) {
+            let Some(words) = found else { continue };
+            for word in table.column(name)?.str()?.iter().flatten() {
+                if !words.contains(word) {
+                    words.insert(word.to_owned());
+                }
+            }
+            if words.len() > MOST_LEVELS {
+                *found = None;
+            }
+        }
+        Ok(())
+    };
+    match train {
+        Rows::Table(table) => add(table)?,
+        Rows::Pieces(pieces) => {
+            (0..pieces.n_pieces()).try_for_each(|index| add(&pieces.piece(index, Some(&names))?))?;
+        }
+        Rows::Tensors(_) => {}
+    }
+    let known = names.into_iter().zip(found).filter_map(|(name, words)| Some((name, words?.into_iter().collect())));
+    Ok(known.collect())
 }
 
 /// The paths in columns of images: the rows hold them in place of what is in the files.

@@ -1,5 +1,7 @@
 //! Several stages, one after the other, fitted together.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
 use crate::{FitContext, Fitted, Result, Rows, Schema, Seed, Stage};
@@ -9,7 +11,7 @@ pub struct Upstream {
     /// The training rows as they came from the data.
     pub train: Rows,
     /// The stages before, in their order.
-    pub stages: std::sync::Arc<Vec<Link>>,
+    pub stages: Arc<Vec<Link>>,
     /// The run's seed: each stage derives its own from it, as it does outside of folds.
     pub seed: Seed,
     /// Builds a stage of the same word from other settings. The number counts the steps that other stages of the same declaration do before it.
@@ -50,9 +52,10 @@ impl Upstream {
 }
 
 /// Fitted stages, applied one after the other.
+#[derive(Clone)]
 pub struct FittedChain {
     /// The stages in their order.
-    pub stages: Vec<Box<dyn Fitted>>,
+    pub stages: Vec<Arc<dyn Fitted>>,
 }
 
 impl FittedChain {

@@ -56,7 +56,8 @@ impl From<StageError> for Failure {
 
 impl From<TableError> for StageError {
     fn from(error: TableError) -> Self {
-        Self { class: ErrorClass::Data, message: error.message, help: error.help }
+        let class = if error.may_pass { ErrorClass::Unavailable } else { ErrorClass::Data };
+        Self { class, message: error.message, help: error.help }
     }
 }
 

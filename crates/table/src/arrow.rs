@@ -31,10 +31,15 @@ pub fn to_record_batch(table: &Table) -> Result<RecordBatch, TableError> {
 
 /// A table of a record batch whose columns are those of the schema.
 pub fn from_record_batch(batch: &RecordBatch, schema: Columns) -> Result<Table, TableError> {
+    Table::new(frame_of(batch)?, schema)
+}
+
+/// A record batch's columns.
+pub(crate) fn frame_of(batch: &RecordBatch) -> Result<DataFrame, TableError> {
     let columns = batch.schema_ref().fields().iter().zip(batch.columns());
     let columns =
         columns.map(|(field, array)| import(field.name(), &array.to_data())).collect::<Result<Vec<_>, _>>()?;
-    Table::new(DataFrame::new(batch.num_rows(), columns)?, schema)
+    Ok(DataFrame::new(batch.num_rows(), columns)?)
 }
 
 fn export(series: &Series) -> Result<ArrayData, TableError> {
@@ -50,7 +55,7 @@ fn export(series: &Series) -> Result<ArrayData, TableError> {
     }
 }
 
-fn import(name: &str, data: &ArrayData) -> Result<Column, TableError> {
+pub(crate) fn import(name: &str, data: &ArrayData) -> Result<Column, TableError> {
     let (array, schema) = to_ffi(data).map_err(foreign)?;
     // SAFETY: as in `export`.
     let (array, field) = unsafe {

@@ -14,8 +14,8 @@ use retune_spec::schema::{Field, Kind, Role};
 use crate::conform::{bind, check_missing};
 use crate::files::{Files, starts_of};
 use crate::ingest::{
-    IngestReport, check_names, check_weights, no_target, no_value, refuse_row_name, role_of, row_field, settle_all,
-    with_target,
+    IngestReport, check_names, check_weights, no_target, no_value, refuse_row_name, role_of, row_field,
+    row_numbers_from, settle_all, with_target,
 };
 use crate::kinds::{SAMPLE, Words, nearly, refuse_infinities, settle, settle_some};
 use crate::ordered::in_order;
@@ -167,7 +167,7 @@ fn settle_chunk(
     fields: &[Field],
 ) -> Result<(DataFrame, Vec<Look>), TableError> {
     let frame = files.chunk(chunk, None)?;
-    let mut columns = vec![numbers_from(files.first_row(chunk), frame.height())];
+    let mut columns = vec![row_numbers_from(files.first_row(chunk), frame.height())];
     let mut looks = Vec::with_capacity(fields.len());
     for field in fields {
         let column = frame.column(&field.name)?;
@@ -188,11 +188,6 @@ fn settle_chunk(
         columns.push(column);
     }
     Ok((DataFrame::new(frame.height(), columns)?, looks))
-}
-
-fn numbers_from(first: usize, height: usize) -> Column {
-    let first = first as u32;
-    UInt32Chunked::from_vec(Columns::ROW.into(), (first + 1..=first + height as u32).collect()).into_column()
 }
 
 /// What is wrong with a column, as all its rows tell it; `error` is what some of them told.
@@ -308,7 +303,7 @@ impl ConformFiles {
         let names = [Some(&data.target), data.weight.as_ref()].into_iter().flatten().cloned();
         let raw = bound.files.columns(&names.collect::<Vec<String>>())?;
         let mut frame = raw.clone();
-        frame.insert_column(0, numbers_from(0, raw.height()))?;
+        frame.insert_column(0, row_numbers_from(0, raw.height()))?;
         frame.with_column(settle(raw.column(&data.target)?, None, &raw)?.0)?;
         let (frame, n_dropped) = with_target(frame, data)?;
         if let Some(field) = bound.target() {
@@ -374,7 +369,7 @@ impl ConformFiles {
         if frame.column(Columns::ROW).is_err() {
             let (begin, end) = (self.files.first_row(chunk), self.files.first_row(chunk + 1));
             frame = DataFrame::new(end - begin, frame.columns().to_vec())?;
-            frame.insert_column(0, numbers_from(begin, end - begin))?;
+            frame.insert_column(0, row_numbers_from(begin, end - begin))?;
         }
         if let Some(kept) = &self.kept {
             let kept = &kept[self.files.first_row(chunk)..self.files.first_row(chunk + 1)];
@@ -391,7 +386,7 @@ impl ConformFiles {
     fn told_by_all(&self, field: &Field, error: TableError) -> TableError {
         told_by_all(&self.files, &field.name, error, |_, frame| {
             let mut frame = frame.clone();
-            frame.insert_column(0, numbers_from(0, frame.height()))?;
+            frame.insert_column(0, row_numbers_from(0, frame.height()))?;
             if let Some(kept) = &self.kept {
                 frame = frame.filter(&BooleanChunked::from_slice("".into(), kept))?;
             }

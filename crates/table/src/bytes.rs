@@ -22,8 +22,9 @@ impl Bytes {
     pub fn open(path: &Path) -> Result<Self, TableError> {
         let name = path.display();
         let failed = |error: std::io::Error| match error.kind() {
-            std::io::ErrorKind::NotFound => TableError::new(format!("no file {name}")).help(nearest_file(path)),
-            _ => TableError::new(format!("cannot read {name}: {error}")),
+            std::io::ErrorKind::NotFound => TableError::unavailable(format!("no file {name}")).help(nearest_file(path)),
+            std::io::ErrorKind::PermissionDenied => TableError::new(format!("cannot read {name}: {error}")),
+            _ => TableError::unavailable(format!("cannot read {name}: {error}")),
         };
         let metadata = std::fs::metadata(path).map_err(failed)?;
         if metadata.is_dir() {

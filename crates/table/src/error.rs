@@ -11,12 +11,19 @@ pub struct TableError {
     pub message: String,
     /// The way out.
     pub help: Option<String>,
+    /// Whether it lies with what holds the file, so that another try may go well.
+    pub may_pass: bool,
 }
 
 impl TableError {
     /// An error without advice.
     pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), help: None }
+        Self { message: message.into(), help: None, may_pass: false }
+    }
+
+    /// A file that could not be read for now.
+    pub fn unavailable(message: impl Into<String>) -> Self {
+        Self { may_pass: true, ..Self::new(message) }
     }
 
     /// Adds the way out.
@@ -50,7 +57,7 @@ impl From<polars::error::PolarsError> for TableError {
 
 impl From<retune_spec::Diagnostic> for TableError {
     fn from(diagnostic: retune_spec::Diagnostic) -> Self {
-        Self { message: diagnostic.message, help: diagnostic.help }
+        Self { help: diagnostic.help, ..Self::new(diagnostic.message) }
     }
 }
 

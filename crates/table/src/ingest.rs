@@ -107,8 +107,13 @@ pub(crate) fn row_field() -> Field {
 }
 
 pub(crate) fn row_numbers(height: usize) -> Column {
-    let numbers: Vec<u32> = (1..=height as u32).collect();
-    UInt32Chunked::from_vec(Columns::ROW.into(), numbers).into_column()
+    row_numbers_from(0, height)
+}
+
+/// Row numbers of a part of a source; `first` is counted from 0.
+pub(crate) fn row_numbers_from(first: usize, height: usize) -> Column {
+    let first = first as u32;
+    UInt32Chunked::from_vec(Columns::ROW.into(), (first + 1..=first + height as u32).collect()).into_column()
 }
 
 pub(crate) fn refuse_row_name(frame: &DataFrame) -> Result<(), TableError> {

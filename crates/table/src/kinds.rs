@@ -89,7 +89,7 @@ fn without_empty(column: &Column) -> Result<Column, TableError> {
     Ok(StringChunked::from_iter_options(column.name().clone(), values).into_column())
 }
 
-fn natural_kind(column: &Column) -> Result<Kind, TableError> {
+pub(crate) fn natural_kind(column: &Column) -> Result<Kind, TableError> {
     Ok(match column.dtype() {
         DataType::Boolean => Kind::Boolean,
         DataType::Date | DataType::Datetime(..) => Kind::Datetime,

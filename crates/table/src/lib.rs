@@ -6,6 +6,8 @@
 
 mod arrow;
 mod arrow_file;
+mod arrow_stream;
+mod binding;
 mod by_chunks;
 mod bytes;
 mod conform;
@@ -32,6 +34,8 @@ mod write;
 
 pub use arrow::{from_record_batch, to_record_batch};
 pub use arrow_file::ArrowFile;
+pub use arrow_stream::{ArrowStream, ArrowStreamWriter};
+pub use binding::{BadRow, Binding, Bound};
 pub use by_chunks::{ConformFiles, IngestFiles};
 pub use conform::{Conformed, TargetPolicy, conform};
 pub use error::{TableError, listed};

@@ -194,7 +194,12 @@ impl OutputFile {
 
     /// Adds rows. All parts must have the same columns.
     pub fn push(&mut self, table: &Table) -> Result<(), TableError> {
-        let mut rows = table.frame().clone();
+        self.push_frame(table.frame())
+    }
+
+    /// Adds rows. All parts must have the same columns; row numbers are left out.
+    pub fn push_frame(&mut self, rows: &DataFrame) -> Result<(), TableError> {
+        let mut rows = rows.clone();
         if rows.column(Columns::ROW).is_ok() {
             rows = rows.drop(Columns::ROW)?;
         }

@@ -1,5 +1,6 @@
 //! One file for each command.
 
+pub mod apply;
 pub mod graph;
 pub mod init;
 pub mod plan;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use retune_pipeline::{Error, Project, run_job};
 use retune_protocol::{ApplyJob, Device, EventKind, Failure, ImportanceJob, Job, Level, Request, ScoreJob, VERSION};
 use retune_spec::Selector;
+use retune_spec::batch::{BadRows, Handling};
 use retune_spec::columns::OneOrMany;
 use serde_json::Value;
 
@@ -21,8 +22,16 @@ pub fn predict(arguments: &Predict) -> Outcome {
 
 /// Takes rows through an artifact and writes what comes out.
 pub fn apply(artifact: PathBuf, input: &[PathBuf], output: &Path) -> Outcome {
-    let job = Job::Apply(ApplyJob { artifact, input: absolute(input)?, output: absolute_one(output)? });
-    let result = host(job)?;
+    let names: Vec<String> = input.iter().map(|path| path.display().to_string()).collect();
+    let job = ApplyJob {
+        artifact,
+        input: absolute(input)?,
+        name: names.join(", "),
+        output: absolute_one(output)?,
+        handling: Handling { bad_rows: BadRows::Fail, ..Handling::default() },
+        quarantine: None,
+    };
+    let result = host(Job::Apply(job))?;
     let rows = result.get("rows").and_then(Value::as_u64).unwrap_or(0);
     output::line(&format!("{} {rows} rows", output.display()));
     Ok(Exit::Done)
@@ -70,12 +79,14 @@ pub fn host(job: Job) -> Result<Value, Error> {
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let request =
         Request { version: VERSION, id: 1, store: Project::here(None)?.store, threads, device: Device::Cpu, job };
-    let result = run_job(&request, |event| {
-        if let EventKind::Message { level: Level::Warning, text } = event {
-            output::note(&format!("{WARNING}warning{WARNING:#}: {text}"));
-        }
-    });
-    Ok(result?)
+    Ok(run_job(&request, warn)?)
+}
+
+/// Shows what is worth a look.
+pub fn warn(event: &EventKind) {
+    if let EventKind::Message { level: Level::Warning, text } = event {
+        output::note(&format!("{WARNING}warning{WARNING:#}: {text}"));
+    }
 }
 
 /// Paths as the host sees them, whatever its folder.
@@ -83,12 +94,12 @@ pub fn absolute(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
     paths.iter().map(|path| absolute_one(path)).collect()
 }
 
-fn absolute_one(path: &Path) -> Result<PathBuf, Failure> {
+pub fn absolute_one(path: &Path) -> Result<PathBuf, Failure> {
     std::path::absolute(path).map_err(|error| Failure::data(format!("{}: {error}", path.display())))
 }
 
-/// The bundle that a path means: itself, or `model/` in a run's folder.
-fn bundle_of(path: &Path) -> Result<PathBuf, Failure> {
+/// The bundle or fitted stage that a path means: itself, or `model/` in a run's folder.
+pub fn bundle_of(path: &Path) -> Result<PathBuf, Failure> {
     let candidates = [path.to_owned(), path.join("model")];
     match candidates.iter().find(|candidate| candidate.join("manifest.json").exists()) {
         Some(found) => absolute_one(found),

@@ -1,18 +1,21 @@
 //! `retune run`.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
-use retune_pipeline::{Choice, Error, Interrupt, Options, Project, RunResult};
+use retune_pipeline::{Batch, Choice, Error, Interrupt, Options, Project, RunResult, threads_of};
 use retune_protocol::{ErrorClass, Failure};
+use retune_spec::Document;
+use retune_spec::batch::BatchStep;
 use serde_json::Value;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::Outcome;
-use crate::arguments::{ChoiceArguments, Run};
-use crate::commands::device_of;
+use crate::arguments::{ChoiceArguments, ProgressStyle, Run};
+use crate::commands::{apply, device_of};
 use crate::exit::{Exit, exit_of};
-use crate::output::{self, QUIET};
+use crate::output::{self, QUIET, STRONG};
 use crate::progress::{duration, listener};
 use crate::results::print_metrics;
 
@@ -41,7 +44,46 @@ pub fn run(arguments: Run) -> Outcome {
     if result.signal.is_some() {
         output::note("stopped; `retune run` goes on from here");
     }
-    Ok(exit_of_run(&result))
+    let exit = exit_of_run(&result);
+    if exit == Exit::Done && options.choice == Choice::All {
+        return score(&project, &document, &result.folder, &options.interrupt, arguments.progress);
+    }
+    Ok(exit)
+}
+
+/// The jobs that follow a run, with what it fitted; each goes on where it was stopped. The first that does not end well ends them.
+fn score(
+    project: &Project,
+    document: &Document,
+    folder: &Path,
+    interrupt: &Interrupt,
+    progress: ProgressStyle,
+) -> Outcome {
+    for BatchStep { id, with, .. } in &document.pipeline.batch {
+        output::line(&format!("{STRONG}{id}{STRONG:#}"));
+        let own = with.model.as_ref().map(|model| folder.join(format!("model-{model}")));
+        let artifact = own.filter(|own| own.exists()).unwrap_or_else(|| folder.join("model"));
+        let shown = Path::new(&with.output);
+        let job = Batch {
+            artifact,
+            input: with.input.as_slice().to_vec(),
+            output: project.folder.join(shown),
+            format: with.format,
+            jobs: with.jobs,
+            retries: with.retries,
+            replace: with.replace,
+            handling: with.handling(),
+            shard: None,
+            watch: None,
+            store: project.store.clone(),
+            threads: threads_of(document),
+        };
+        let exit = apply::folder(&job, progress, shown, interrupt)?;
+        if exit != Exit::Done {
+            return Ok(exit);
+        }
+    }
+    Ok(Exit::Done)
 }
 
 /// Which part the command line names.
