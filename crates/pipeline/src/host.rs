@@ -7,9 +7,10 @@ use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use command_fds::{CommandFdExt, FdMapping};
 use retune_protocol::{EVENTS_FD, Event, EventKind, Failure, JOBS_FD, Request};
@@ -17,6 +18,9 @@ use serde_json::Value;
 
 /// Lines of a dead host's output that its error shows.
 const TAIL: usize = 12;
+
+/// The way out where there is no host.
+const NO_HOST: &str = "install both programs with `just install`, or set RETUNE_STAGE to the path of `retune-stage`; `retune doctor` tells what is missing";
 
 /// What a host sends.
 pub enum HostMessage {
@@ -38,8 +42,9 @@ impl Host {
     /// Starts a host that may use so many threads. Its messages are passed to `send`, from a thread of its own.
     pub fn start(threads: usize, send: impl Fn(HostMessage) + Send + 'static) -> Result<Self, Failure> {
         let program = program()?;
-        let failed =
-            |error: &dyn std::fmt::Display| Failure::failed(format!("cannot start {}: {error}", program.display()));
+        let failed = |error: &dyn std::fmt::Display| {
+            Failure::failed(format!("cannot start {}: {error}", program.display())).help(NO_HOST)
+        };
         let (jobs_read, jobs_write) = std::io::pipe().map_err(|error| failed(&error))?;
         let (events_read, events_write) = std::io::pipe().map_err(|error| failed(&error))?;
         let (output_read, output_write) = std::io::pipe().map_err(|error| failed(&error))?;
@@ -109,6 +114,11 @@ impl Host {
         let what = status.map_or_else(|error| error.to_string(), describe);
         let said = if tail.is_empty() { String::new() } else { format!("; its last words:\n{tail}") };
         let failure = Failure::failed(format!("retune-stage {what}{said}"));
+        if let Some(library) = missing_library(&tail) {
+            return failure.help(format!(
+                "its library {library} is gone from where it was built with: `just setup` fetches it again; or name its folder in LD_LIBRARY_PATH\n`retune doctor` tells what is missing"
+            ));
+        }
         match status_signal(&self.child_status()) {
             Some(9) => {
                 failure.help("signal 9 often means that memory ran out: use fewer threads, or fewer rows or columns")
@@ -132,7 +142,16 @@ impl Drop for Host {
 }
 
 /// Runs a single job on a host of its own. `hear` gets what happens on the way.
-pub fn run_job(request: &Request, mut hear: impl FnMut(&EventKind)) -> Result<Value, Failure> {
+pub fn run_job(request: &Request, hear: impl FnMut(&EventKind)) -> Result<Value, Failure> {
+    run_job_within(None, request, hear)
+}
+
+/// [`run_job`], given up where the host says nothing for so long.
+pub fn run_job_within(
+    patience: Option<Duration>,
+    request: &Request,
+    mut hear: impl FnMut(&EventKind),
+) -> Result<Value, Failure> {
     let (sender, receiver): (Sender<HostMessage>, Receiver<HostMessage>) = channel();
     let mut host = Host::start(request.threads, move |message| {
         // The receiver lives as long as the loop below.
@@ -141,11 +160,19 @@ pub fn run_job(request: &Request, mut hear: impl FnMut(&EventKind)) -> Result<Va
     // Should it be dead already, its last message says why.
     let _ = host.send(request);
     loop {
-        match receiver.recv() {
+        let message = match patience {
+            Some(patience) => receiver.recv_timeout(patience),
+            None => receiver.recv().map_err(RecvTimeoutError::from),
+        };
+        match message {
+            Err(RecvTimeoutError::Timeout) => {
+                let seconds = patience.unwrap_or_default().as_secs();
+                return Err(Failure::failed(format!("retune-stage said nothing for {seconds} s")));
+            }
             Ok(HostMessage::Event(Event { kind: EventKind::Done { result, .. }, .. })) => return Ok(result),
             Ok(HostMessage::Event(Event { kind: EventKind::Failed(failure), .. })) => return Err(failure),
             Ok(HostMessage::Event(event)) => hear(&event.kind),
-            Ok(HostMessage::Closed) | Err(_) => return Err(host.post_mortem()),
+            Ok(HostMessage::Closed) | Err(RecvTimeoutError::Disconnected) => return Err(host.post_mortem()),
         }
     }
 }
@@ -187,12 +214,17 @@ fn describe(status: ExitStatus) -> String {
     }
 }
 
+/// The library that the dynamic loader did not find.
+fn missing_library(said: &str) -> Option<&str> {
+    Some(said.split_once("error while loading shared libraries: ")?.1.split_once(':')?.0)
+}
+
 fn status_signal(status: &Option<ExitStatus>) -> Option<i32> {
     status.as_ref().and_then(ExitStatusExt::signal)
 }
 
 /// `retune-stage`: `RETUNE_STAGE`, or beside this program.
-fn program() -> Result<PathBuf, Failure> {
+pub fn program() -> Result<PathBuf, Failure> {
     if let Some(path) = std::env::var_os("RETUNE_STAGE").filter(|path| !path.is_empty()) {
         return Ok(PathBuf::from(path));
     }
@@ -200,8 +232,7 @@ fn program() -> Result<PathBuf, Failure> {
         .ok()
         .and_then(|path| path.canonicalize().ok())
         .map(|path| path.with_file_name("retune-stage"));
-    beside.filter(|path| path.exists()).ok_or_else(|| {
-        Failure::failed("`retune-stage` is not beside `retune`")
-            .help("install both with `just install`, or set RETUNE_STAGE to its path")
-    })
+    beside
+        .filter(|path| path.exists())
+        .ok_or_else(|| Failure::failed("`retune-stage` is not beside `retune`").help(NO_HOST))
 }

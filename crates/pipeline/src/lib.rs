@@ -15,11 +15,11 @@ mod run;
 mod run_folder;
 
 pub use bundle::{write_bundle, write_fitted};
-pub use events::{Event, Listener};
+pub use events::{Event, Listener, RunStatus, TRACKING};
 pub use graph::{Graph, Node, NodeId, Work};
 pub use headers::{columns_of, format_of};
-pub use host::{Host, HostMessage, run_job};
-pub use keys::{Outcome, Planner, Reason, Status};
-pub use project::{Error, Inputs, Project};
+pub use host::{Host, HostMessage, program as host_program, run_job, run_job_within};
+pub use keys::{LIBTORCH, LIGHTGBM, Outcome, Planner, Reason, Status};
+pub use project::{Error, Inputs, Project, expand};
 pub use run::{Choice, Interrupt, Options, RunResult, chosen_nodes, in_words, run, threads_of};
 pub use run_folder::{RunFolder, RunSummary, StageSummary, newest_run};

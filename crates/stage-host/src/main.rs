@@ -2,6 +2,7 @@
 //! lines on a channel of its own.
 
 mod apply;
+mod doctor;
 mod evaluate;
 mod fit;
 mod importance;

@@ -1,7 +1,9 @@
 //! One file for each command.
 
+pub mod doctor;
 pub mod graph;
 pub mod init;
+pub mod pages;
 pub mod plan;
 pub mod predict;
 pub mod run;
