@@ -33,11 +33,17 @@ build: setup
 demo: build
     "{{ retune }}" run pipelines/debian_packages.yaml
 
-# Install `retune` and `retune-stage` side by side
+# Install `retune` and `retune-stage` side by side, and beside their folder `share/` with completions and man pages
 install INTO=(env("HOME") / ".local/bin"): build
     install -Dt "{{ INTO }}" "{{ retune }}" "{{ retune }}-stage"
     @# Installed programs must find their libraries by themselves.
     @! env -u LD_LIBRARY_PATH ldd "{{ INTO }}/retune-stage" | grep 'not found'
+    @# Where each shell looks, under the same prefix.
+    @"{{ retune }}" completions bash | install -Dm644 /dev/stdin "{{ INTO }}/../share/bash-completion/completions/retune"
+    @"{{ retune }}" completions zsh | install -Dm644 /dev/stdin "{{ INTO }}/../share/zsh/site-functions/_retune"
+    @"{{ retune }}" completions fish | install -Dm644 /dev/stdin "{{ INTO }}/../share/fish/vendor_completions.d/retune.fish"
+    @"{{ retune }}" man "{{ INTO }}/../share/man/man1" > /dev/null
+    @echo 'next: retune doctor'
 
 # Everything that must hold: lint, all tests, generated files up to date, the pipelines
 test: lint build && stale pipelines
@@ -74,6 +80,14 @@ bench *AREA: build
 # Make the tests' expected numbers again, with the peers that `just bench` installs
 references:
     for script in crates/*/tests/reference/*.py; do "{{ cache }}/bench-venv/bin/python" "$script"; done
+
+# Test tracking with a real MLflow server and TensorBoard's own reader (PyPI, in the cache folder)
+integration-tracking: build
+    python3 scripts/integration/tracking.py "{{ retune }}"
+
+# Test the schema with the YAML language server that editors use (npm, in the cache folder)
+integration-editor: stale
+    python3 scripts/integration/editor.py
 
 # Kill a run of PIPELINE KILLS times at random moments and check that it ends with the same bits
 kill-test PIPELINE="pipelines/debian_packages.yaml" KILLS="20": build

@@ -6,15 +6,12 @@ prints a table, and rewrites the area's section of docs/benchmarks.md. An area i
 
 import argparse
 import datetime
-import hashlib
 import importlib
 import os
 import platform
 import re
-import subprocess
 import sys
 import tempfile
-import venv
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +19,10 @@ from measure import OURS, Failed, measure, middle
 
 BENCH = Path(__file__).resolve().parent
 ROOT = BENCH.parent
+sys.path.insert(1, str(ROOT / "scripts"))
+
+from environments import python_with  # noqa: E402
+
 DOCUMENT = ROOT / "docs" / "benchmarks.md"
 INTRODUCTION = """# Benchmarks
 
@@ -71,23 +72,7 @@ def main():
 
 def environment():
     """The virtual environment's Python; what is installed is renewed only when requirements.txt has changed."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "retune"
-    folder, requirements = cache / "bench-venv", BENCH / "requirements.txt"
-    python, installed = folder / "bin" / "python", folder / "installed"
-    wanted = hashlib.sha256(requirements.read_bytes()).hexdigest()
-    if not installed.exists() or installed.read_text().strip() != wanted:
-        say(f"installing the peers of {requirements.relative_to(ROOT)}")
-        if not python.exists():
-            venv.create(folder, with_pip=True)
-        pip = [python, "-m", "pip", "install", "--disable-pip-version-check", "--quiet", "--requirement", requirements]
-        if subprocess.run(pip, env=without_our_libraries(), check=False).returncode != 0:
-            sys.exit("error: the peers could not be installed (pip's message is above)")
-        installed.write_text(wanted + "\n")
-    return python
-
-
-def without_our_libraries():
-    return {name: value for name, value in os.environ.items() if name != "LD_LIBRARY_PATH"}
+    return python_with("bench-venv", BENCH / "requirements.txt", say)
 
 
 def run_area(area, place, repeats):

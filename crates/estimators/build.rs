@@ -32,6 +32,7 @@ fn main() {
     println!("cargo::rustc-link-search=native={}", folder.display());
     println!("cargo::rustc-link-lib=dylib=_lightgbm");
     println!("cargo::metadata=LIB={}", folder.display());
+    println!("cargo::rustc-env=RETUNE_LIGHTGBM_VERSION={version}");
     // For this package's own tests; programs that depend on it set theirs.
     println!("cargo::rustc-link-arg=-Wl,-rpath,{}", folder.display());
 }

@@ -163,7 +163,7 @@ fn what_is_no_pipeline_file_is_refused() {
     place.write("packed.yaml", b"\x1f\x8b\x08\0\0");
     std::fs::create_dir(place.path("folder.yaml")).unwrap();
     let cases = [
-        ("none.yaml", "error: no file `none.yaml`", ""),
+        ("none.yaml", "error: no file `none.yaml`", "`retune init DATA --target COLUMN` writes a pipeline"),
         ("folder.yaml", "error: `folder.yaml` is a folder, not a pipeline file", ""),
         ("p.yaml", "error: the file is empty", "`retune init DATA --target COLUMN` writes a pipeline"),
         ("latin1.yaml", "error: `latin1.yaml` is not UTF-8 text: byte 0xe9 in line 2", "save the file as UTF-8"),

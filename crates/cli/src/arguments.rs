@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
 /// Fine-tunes models from a YAML file: preprocessing, feature selection, model selection and fine-tuning in one cached, leak-proof run.
 #[derive(Debug, Parser)]
@@ -45,12 +45,19 @@ pub enum Command {
     Show(Show),
     /// Print the JSON Schema of pipelines, or the reference of the language.
     Schema(Schema),
+    /// Tell what is there and what is missing: the stage host, its libraries, a GPU, disk, memory.
+    Doctor(Doctor),
+    /// Print the completions for a shell.
+    Completions(Completions),
+    /// Write the man pages, one for each command.
+    Man(Man),
 }
 
 /// What every command that reads a pipeline takes.
 #[derive(Args, Clone, Debug)]
 pub struct PipelineArguments {
     /// The pipeline file.
+    #[arg(value_hint = ValueHint::FilePath)]
     pub pipeline: PathBuf,
     /// Give a parameter of the pipeline another value.
     #[arg(long = "set", value_name = "NAME=VALUE", value_parser = name_and_value)]
@@ -90,7 +97,7 @@ pub struct Run {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub jobs: u16,
     /// The folder that runs are left in; by default `runs`.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub out: Option<PathBuf>,
     /// How progress is shown on standard error.
     #[arg(long, value_enum, default_value_t = ProgressStyle::Auto)]
@@ -168,12 +175,13 @@ pub enum GraphFormat {
 #[derive(Args, Debug)]
 pub struct Init {
     /// The data file.
+    #[arg(value_hint = ValueHint::FilePath)]
     pub data: PathBuf,
     /// The column to predict.
     #[arg(long, value_name = "COLUMN")]
     pub target: String,
     /// The file to write; by default `NAME.yaml` after the data file. `-` is standard output.
-    #[arg(long, short, value_name = "FILE")]
+    #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub output: Option<PathBuf>,
     /// Replace a file that exists.
     #[arg(long)]
@@ -202,10 +210,10 @@ pub struct StageFit {
     /// `PIPELINE#ID`, or the kind of the stage: `preprocessing`, `feature-selection`, `model-selection`.
     pub name: String,
     /// The file with what follows `with:`.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub with: Option<PathBuf>,
     /// The training rows.
-    #[arg(long, value_name = "DATA")]
+    #[arg(long, value_name = "DATA", value_hint = ValueHint::FilePath)]
     pub input: Option<PathBuf>,
     /// The column to predict.
     #[arg(long, value_name = "COLUMN")]
@@ -214,7 +222,7 @@ pub struct StageFit {
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
     /// The folder that the fitted stage is written to; it must not exist.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub output: PathBuf,
     /// Give a parameter of the pipeline another value.
     #[arg(long = "set", value_name = "NAME=VALUE", value_parser = name_and_value)]
@@ -228,12 +236,13 @@ pub struct StageFit {
 #[derive(Args, Debug)]
 pub struct StageApply {
     /// The folder of a fitted stage or of a bundle.
+    #[arg(value_hint = ValueHint::DirPath)]
     pub stage: PathBuf,
     /// The rows.
-    #[arg(long, value_name = "DATA", required = true, num_args = 1..)]
+    #[arg(long, value_name = "DATA", value_hint = ValueHint::FilePath, required = true, num_args = 1..)]
     pub input: Vec<PathBuf>,
     /// The file to write: csv, parquet, arrow or jsonl by its ending.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub output: PathBuf,
 }
 
@@ -299,12 +308,13 @@ pub struct Apply {
 #[derive(Args, Debug)]
 pub struct Predict {
     /// A bundle (`model/`), or the run that it lies in.
+    #[arg(value_hint = ValueHint::DirPath)]
     pub model: PathBuf,
     /// The rows.
-    #[arg(long, value_name = "DATA", required = true, num_args = 1..)]
+    #[arg(long, value_name = "DATA", value_hint = ValueHint::FilePath, required = true, num_args = 1..)]
     pub input: Vec<PathBuf>,
     /// The file to write: csv, parquet, arrow or jsonl by its ending.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub output: PathBuf,
 }
 
@@ -312,9 +322,10 @@ pub struct Predict {
 #[derive(Args, Debug)]
 pub struct Evaluate {
     /// A bundle (`model/`), or the run that it lies in.
+    #[arg(value_hint = ValueHint::DirPath)]
     pub model: PathBuf,
     /// The rows, with their target.
-    #[arg(long, value_name = "DATA", required = true, num_args = 1..)]
+    #[arg(long, value_name = "DATA", value_hint = ValueHint::FilePath, required = true, num_args = 1..)]
     pub input: Vec<PathBuf>,
     /// Print JSON.
     #[arg(long)]
@@ -325,9 +336,10 @@ pub struct Evaluate {
 #[derive(Args, Debug)]
 pub struct Importance {
     /// A bundle (`model/`), or the run that it lies in.
+    #[arg(value_hint = ValueHint::DirPath)]
     pub model: PathBuf,
     /// The rows, with their target; best such that the model was not trained on.
-    #[arg(long, value_name = "DATA", required = true, num_args = 1..)]
+    #[arg(long, value_name = "DATA", value_hint = ValueHint::FilePath, required = true, num_args = 1..)]
     pub input: Vec<PathBuf>,
     /// What is scored: `f1_macro`, `rmse` ... By default `accuracy` or `r2`.
     #[arg(long, value_parser = metric)]
@@ -345,7 +357,7 @@ pub struct Importance {
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
     /// Write the result to a file, too (CSV, Parquet or Arrow).
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub output: Option<PathBuf>,
     /// Print JSON.
     #[arg(long)]
@@ -357,7 +369,7 @@ pub struct Importance {
 pub struct Show {
     /// A run's folder, or a pipeline's name for its newest run, whatever came of it; before it, which part: `stages`, `steps`, `features`, `leaderboard`,
     /// `metrics` or `all`.
-    #[arg(value_name = "[PART] RUN", required = true, num_args = 1..=2)]
+    #[arg(value_name = "[PART] RUN", value_hint = ValueHint::AnyPath, required = true, num_args = 1..=2)]
     pub what: Vec<PathBuf>,
     /// Print JSON.
     #[arg(long)]
@@ -387,6 +399,32 @@ pub struct Schema {
     /// Print the reference of the language (Markdown) instead.
     #[arg(long)]
     pub reference: bool,
+}
+
+/// `retune doctor`.
+#[derive(Args, Debug)]
+pub struct Doctor {
+    /// The folder that runs are left in; by default `runs`.
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub out: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `retune completions`.
+#[derive(Args, Debug)]
+pub struct Completions {
+    /// The shell.
+    pub shell: clap_complete::Shell,
+}
+
+/// `retune man`.
+#[derive(Args, Debug)]
+pub struct Man {
+    /// The folder that they are written to, such as `~/.local/share/man/man1`; it is made where it is missing.
+    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub folder: PathBuf,
 }
 
 fn shard(text: &str) -> Result<retune_pipeline::Shard, String> {

@@ -32,6 +32,9 @@ fn main() -> ExitCode {
         Command::Importance(importance) => commands::predict::importance(&importance),
         Command::Show(show) => commands::show::show(&show),
         Command::Schema(schema) => commands::schema::schema(&schema),
+        Command::Doctor(doctor) => commands::doctor::doctor(&doctor),
+        Command::Completions(completions) => commands::pages::completions(&completions),
+        Command::Man(man) => commands::pages::man(&man),
     };
     match outcome {
         Ok(exit) => exit.into(),

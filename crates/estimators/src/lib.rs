@@ -41,6 +41,9 @@ pub use neighbors::FittedNeighbors;
 pub use networks::FittedNetwork;
 pub use support_vectors::{FittedLinearSvm, FittedSvm};
 
+/// The release of LightGBM whose C API this crate calls.
+pub const LIGHTGBM: &str = env!("RETUNE_LIGHTGBM_VERSION");
+
 /// What training is told besides the rows.
 #[derive(Clone, Copy)]
 pub struct FitOptions<'a> {

@@ -1,16 +1,20 @@
-//! What a run says while it runs.
+//! What a run says while it runs. `docs/events.md` documents it for those who read the JSON lines.
+
+use std::path::PathBuf;
 
 use retune_protocol::{Failure, Level};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Something that happened in a run; written as JSON lines to the journal and, on request, to standard error.
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "snake_case", tag = "event")]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "event", deny_unknown_fields)]
 pub enum Event {
     /// The run began.
     RunStarted {
         /// The pipeline's name.
         pipeline: String,
+        /// The folder that the run leaves its results in.
+        folder: PathBuf,
         /// The names of everything that will be looked at.
         stages: Vec<String>,
     },
@@ -43,7 +47,7 @@ pub enum Event {
     },
     /// Something to read.
     Message {
-        /// The stage's name.
+        /// The stage's name, or [`TRACKING`].
         stage: String,
         /// How grave it is.
         level: Level,
@@ -75,11 +79,37 @@ pub enum Event {
     },
     /// The run ended.
     RunFinished {
-        /// `done`, `failed` or `interrupted`.
-        status: &'static str,
+        /// How.
+        status: RunStatus,
         /// Seconds that it took.
         seconds: f64,
     },
+}
+
+/// Whose message it is where the run is logged elsewhere; no stage.
+pub const TRACKING: &str = "tracking";
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunStatus {
+    /// Everything that was asked for is there.
+    Done,
+    /// A stage failed.
+    Failed,
+    /// Somebody asked to stop.
+    Interrupted,
+}
+
+impl RunStatus {
+    /// The word in `run.json` and in events.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::Interrupted => "interrupted",
+        }
+    }
 }
 
 /// Who hears of it.

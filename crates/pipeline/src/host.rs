@@ -28,6 +28,9 @@ pub const TICK: Duration = Duration::from_millis(50);
 /// How long a host may take to stop by itself.
 pub const GRACE: Duration = Duration::from_secs(10);
 
+/// The way out where there is no host.
+const NO_HOST: &str = "install both programs with `just install`, or set RETUNE_STAGE to the path of `retune-stage`; `retune doctor` tells what is missing";
+
 /// What a host sends.
 pub enum HostMessage {
     /// An event of a job.
@@ -57,8 +60,9 @@ impl Host {
         send: impl Fn(HostMessage) + Send + 'static,
     ) -> Result<Self, Failure> {
         let program = program()?;
-        let failed =
-            |error: &dyn std::fmt::Display| Failure::failed(format!("cannot start {}: {error}", program.display()));
+        let failed = |error: &dyn std::fmt::Display| {
+            Failure::failed(format!("cannot start {}: {error}", program.display())).help(NO_HOST)
+        };
         let (jobs_read, jobs_write) = std::io::pipe().map_err(|error| failed(&error))?;
         let (events_read, events_write) = std::io::pipe().map_err(|error| failed(&error))?;
         let (output_read, output_write) = std::io::pipe().map_err(|error| failed(&error))?;
@@ -130,6 +134,11 @@ impl Host {
         let what = status.map_or_else(|error| error.to_string(), describe);
         let said = if tail.is_empty() { String::new() } else { format!("; its last words:\n{tail}") };
         let failure = Failure::failed(format!("retune-stage {what}{said}"));
+        if let Some(library) = missing_library(&tail) {
+            return failure.help(format!(
+                "its library {library} is gone from where it was built with: `just setup` fetches it again; or name its folder in LD_LIBRARY_PATH\n`retune doctor` tells what is missing"
+            ));
+        }
         match status_signal(&self.child_status()) {
             Some(9) => {
                 failure.help("signal 9 often means that memory ran out: use fewer threads, or fewer rows or columns")
@@ -174,8 +183,20 @@ impl Session {
         &mut self,
         request: &Request,
         interrupt: &Interrupt,
+        hear: impl FnMut(&EventKind),
+    ) -> Result<Value, Gone> {
+        self.run_within(None, request, interrupt, hear)
+    }
+
+    /// [`Session::run`], given up where the host says nothing for so long.
+    fn run_within(
+        &mut self,
+        patience: Option<Duration>,
+        request: &Request,
+        interrupt: &Interrupt,
         mut hear: impl FnMut(&EventKind),
     ) -> Result<Value, Gone> {
+        let mut last_heard = Instant::now();
         // Should it be dead already, its last message says why.
         let _ = self.host.send(request);
         let mut asked_to_stop: Option<Instant> = None;
@@ -192,8 +213,17 @@ impl Session {
                 Ok(HostMessage::Event(Event { kind: EventKind::Failed(failure), .. })) => {
                     return Err(Gone { failure, host_died: false });
                 }
-                Ok(HostMessage::Event(event)) => hear(&event.kind),
-                Err(RecvTimeoutError::Timeout) => {}
+                Ok(HostMessage::Event(event)) => {
+                    last_heard = Instant::now();
+                    hear(&event.kind);
+                }
+                Err(RecvTimeoutError::Timeout) => {
+                    if let Some(patience) = patience.filter(|patience| last_heard.elapsed() > *patience) {
+                        self.host.kill();
+                        let text = format!("retune-stage said nothing for {} s", patience.as_secs());
+                        return Err(Gone { failure: Failure::failed(text), host_died: true });
+                    }
+                }
                 Ok(HostMessage::Closed) | Err(RecvTimeoutError::Disconnected) => {
                     let mut failure = self.host.post_mortem();
                     if asked_to_stop.is_some() {
@@ -217,8 +247,17 @@ pub struct Gone {
 
 /// Runs a single job on a host of its own. `hear` gets what happens on the way.
 pub fn run_job(request: &Request, hear: impl FnMut(&EventKind)) -> Result<Value, Failure> {
+    run_job_within(None, request, hear)
+}
+
+/// [`run_job`], given up where the host says nothing for so long.
+pub fn run_job_within(
+    patience: Option<Duration>,
+    request: &Request,
+    hear: impl FnMut(&EventKind),
+) -> Result<Value, Failure> {
     let mut session = Session::start(request.threads, Vec::new())?;
-    session.run(request, &Interrupt::default(), hear).map_err(|gone| gone.failure)
+    session.run_within(patience, request, &Interrupt::default(), hear).map_err(|gone| gone.failure)
 }
 
 /// One budget for every library that has threads of its own, as they read it at their start.
@@ -258,12 +297,17 @@ fn describe(status: ExitStatus) -> String {
     }
 }
 
+/// The library that the dynamic loader did not find.
+fn missing_library(said: &str) -> Option<&str> {
+    Some(said.split_once("error while loading shared libraries: ")?.1.split_once(':')?.0)
+}
+
 fn status_signal(status: &Option<ExitStatus>) -> Option<i32> {
     status.as_ref().and_then(ExitStatusExt::signal)
 }
 
 /// `retune-stage`: `RETUNE_STAGE`, or beside this program.
-fn program() -> Result<PathBuf, Failure> {
+pub fn program() -> Result<PathBuf, Failure> {
     if let Some(path) = std::env::var_os("RETUNE_STAGE").filter(|path| !path.is_empty()) {
         return Ok(PathBuf::from(path));
     }
@@ -271,8 +315,7 @@ fn program() -> Result<PathBuf, Failure> {
         .ok()
         .and_then(|path| path.canonicalize().ok())
         .map(|path| path.with_file_name("retune-stage"));
-    beside.filter(|path| path.exists()).ok_or_else(|| {
-        Failure::failed("`retune-stage` is not beside `retune`")
-            .help("install both with `just install`, or set RETUNE_STAGE to its path")
-    })
+    beside
+        .filter(|path| path.exists())
+        .ok_or_else(|| Failure::failed("`retune-stage` is not beside `retune`").help(NO_HOST))
 }

@@ -26,10 +26,10 @@ const READ_VERSION: u32 = 4;
 const EVALUATE_VERSION: u32 = 2;
 
 /// The libtorch that this version is built with, as the build script found it; its kernels decide bits.
-const LIBTORCH: &str = env!("RETUNE_LIBTORCH_VERSION");
+pub const LIBTORCH: &str = env!("RETUNE_LIBTORCH_VERSION");
 
 /// The LightGBM that this version is built with.
-const LIGHTGBM: &str = env!("RETUNE_LIGHTGBM_VERSION");
+pub const LIGHTGBM: &str = env!("RETUNE_LIGHTGBM_VERSION");
 
 /// What a finished node left, recorded under its key.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -17,11 +17,11 @@ mod run_folder;
 
 pub use batch::{Batch, BatchResult, Shard, batch};
 pub use bundle::{write_bundle, write_fitted};
-pub use events::{Event, Listener};
+pub use events::{Event, Listener, RunStatus, TRACKING};
 pub use graph::{Graph, Node, NodeId, Work};
 pub use headers::{columns_of, format_of};
-pub use host::{Gone, Host, HostMessage, Session, run_job};
-pub use keys::{Outcome, Planner, Reason, Status};
-pub use project::{Error, Inputs, Project, found_by};
+pub use host::{Gone, Host, HostMessage, Session, program as host_program, run_job, run_job_within};
+pub use keys::{LIBTORCH, LIGHTGBM, Outcome, Planner, Reason, Status};
+pub use project::{Error, Inputs, Project, expand, found_by};
 pub use run::{Choice, Interrupt, Options, RunResult, chosen_nodes, in_words, run, threads_of};
 pub use run_folder::{RunFolder, RunSummary, StageSummary, newest_run};

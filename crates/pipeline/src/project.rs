@@ -154,7 +154,7 @@ impl Inputs {
             named.into_iter().filter_map(|(set, key, paths)| Some((set.to_owned(), key.to_owned(), paths.as_ref()?)));
         let sets = data.sets.iter().map(|(set, paths)| (set.clone(), format!("sets/{set}"), paths));
         for (set, key, patterns) in named.chain(sets) {
-            match expand(folder, patterns) {
+            match expand_all(folder, patterns) {
                 Ok(found) => {
                     files.insert(set, found);
                 }
@@ -199,7 +199,13 @@ impl Inputs {
     }
 }
 
-fn expand(folder: &Path, patterns: &OneOrMany<String>) -> Result<Vec<PathBuf>, Unfound> {
+/// The files that a path or a pattern names as `path` of a pipeline does, or what is wrong.
+pub fn expand(folder: &Path, pattern: &str) -> Result<Vec<PathBuf>, String> {
+    expand_all(folder, &OneOrMany::One(pattern.to_owned()))
+        .map_err(|(Unfound::NoPattern(message) | Unfound::NoFile(message))| message)
+}
+
+fn expand_all(folder: &Path, patterns: &OneOrMany<String>) -> Result<Vec<PathBuf>, Unfound> {
     let mut files = Vec::new();
     for pattern in patterns.as_slice() {
         if retune_spec::columns::is_glob(pattern) && !folder.join(pattern).exists() {
@@ -219,8 +225,18 @@ fn expand(folder: &Path, patterns: &OneOrMany<String>) -> Result<Vec<PathBuf>, U
                 }
                 Ok(_) => files.push(path),
                 Err(_) => {
-                    let message = format!("no file `{pattern}`; relative paths start at {}", folder.display());
-                    return Err(Unfound::NoFile(message));
+                    // Without the folder, as it is written.
+                    let meant = retune_spec::file_like(&path).map(|meant| {
+                        let meant = Path::new(&meant);
+                        let meant = meant
+                            .strip_prefix(folder)
+                            .ok()
+                            .filter(|_| !Path::new(pattern).is_absolute())
+                            .unwrap_or(meant);
+                        format!("; did you mean `{}`?", meant.display())
+                    });
+                    let end = meant.unwrap_or_else(|| format!("; relative paths start at {}", folder.display()));
+                    return Err(Unfound::NoFile(format!("no file `{pattern}`{end}")));
                 }
             }
         }

@@ -11,7 +11,7 @@ use retune_protocol::{Device, ErrorClass, EvaluateJob, EventKind, Failure, FitJo
 use retune_spec::{Document, StageKind};
 use retune_store::{Digest, Lock, Store, key_of};
 
-use crate::events::{Event, Listener};
+use crate::events::{Event, Listener, RunStatus};
 use crate::graph::{Graph, NodeId, Work};
 use crate::host::{GRACE, Host, HostMessage, TICK};
 use crate::keys::{Outcome, Planner, Reason, Status};
@@ -141,7 +141,11 @@ pub fn run(
         sender,
     };
     let names = nodes.iter().map(|&node| graph.nodes[node].name.clone()).collect();
-    scheduler.tell(Event::RunStarted { pipeline: document.pipeline.name.clone(), stages: names })?;
+    scheduler.tell(Event::RunStarted {
+        pipeline: document.pipeline.name.clone(),
+        folder: scheduler.folder.path().to_owned(),
+        stages: names,
+    })?;
     let signal = scheduler.work(&receiver)?;
     scheduler.finish(begun, signal)
 }
@@ -461,17 +465,17 @@ impl Scheduler<'_> {
         // Images that rows name were hashed on the way.
         self.planner.remember_digests();
         let status = match (signal, self.failures.is_empty()) {
-            (Some(_), _) => "interrupted",
-            (None, false) => "failed",
-            (None, true) => "done",
+            (Some(_), _) => RunStatus::Interrupted,
+            (None, false) => RunStatus::Failed,
+            (None, true) => RunStatus::Done,
         };
         let seconds = begun.elapsed().as_secs_f64();
         let order = |name: &str| self.planner.graph.nodes.iter().position(|node| node.name == name);
         self.stages.sort_by_key(|stage| order(&stage.name));
         let is_whole = self.stages.len() == self.planner.graph.nodes.len();
         let summary =
-            self.folder.finish(self.store, &self.planner, std::mem::take(&mut self.stages), status, seconds)?;
-        if is_whole && status == "done" {
+            self.folder.finish(self.store, &self.planner, std::mem::take(&mut self.stages), status.word(), seconds)?;
+        if is_whole && status == RunStatus::Done {
             self.folder.point_latest()?;
         }
         self.tell(Event::RunFinished { status, seconds })?;

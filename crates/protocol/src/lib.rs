@@ -72,6 +72,8 @@ pub enum Job {
     Importance(ImportanceJob),
     /// Look at a file's columns, for `init`.
     Profile(ProfileJob),
+    /// Say which libraries there are and what they can use, for `doctor`: a [`HostReport`].
+    Doctor,
 }
 
 /// See [`Job::Read`].
@@ -191,6 +193,30 @@ pub struct ProfileJob {
     pub input: Vec<PathBuf>,
     /// The column to predict.
     pub target: String,
+}
+
+/// What the host says of itself; see [`Job::Doctor`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct HostReport {
+    /// The version of `retune-stage`.
+    pub version: String,
+    /// libtorch.
+    pub libtorch: Library,
+    /// LightGBM.
+    pub lightgbm: Library,
+    /// Whether libtorch was built for CUDA.
+    pub cuda: bool,
+    /// The CUDA devices that libtorch can use.
+    pub devices: usize,
+}
+
+/// A library that the host runs with.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Library {
+    /// Its version.
+    pub version: String,
+    /// The file that was loaded, where that can be told.
+    pub path: Option<PathBuf>,
 }
 
 /// What the host says of a job.

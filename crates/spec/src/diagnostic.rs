@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::Read;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 
@@ -33,13 +33,21 @@ impl Source {
     pub fn read(path: &Path) -> Result<Self, Diagnostic> {
         let name = path.display().to_string();
         let unreadable = |error: &std::io::Error| match error.kind() {
-            std::io::ErrorKind::NotFound => Diagnostic::error(format!("no file `{name}`")),
+            std::io::ErrorKind::NotFound => {
+                let meant = file_like(path).map(|meant| format!("did you mean `{meant}`?"));
+                let help = meant.unwrap_or_else(|| "`retune init DATA --target COLUMN` writes a pipeline".to_owned());
+                Diagnostic::error(format!("no file `{name}`")).with_help(help)
+            }
             std::io::ErrorKind::PermissionDenied => Diagnostic::error(format!("no permission to read `{name}`")),
             _ => Diagnostic::error(format!("cannot read `{name}`: {error}")),
         };
         let metadata = std::fs::metadata(path).map_err(|error| unreadable(&error))?;
         if metadata.is_dir() {
-            return Err(Diagnostic::error(format!("`{name}` is a folder, not a pipeline file")));
+            let inside = std::fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
+            let pipeline =
+                inside.filter(|path| path.extension().is_some_and(|end| end == "yaml" || end == "yml")).min();
+            let help = pipeline.map(|pipeline| format!("name a file in it, such as `{}`", pipeline.display()));
+            return Err(Diagnostic::error(format!("`{name}` is a folder, not a pipeline file")).with_help_if(help));
         }
         if metadata.len() > MAX_SOURCE_BYTES {
             return Err(too_large(&name, Some(metadata.len())));
@@ -54,6 +62,16 @@ impl Source {
         let text = String::from_utf8(bytes).map_err(|error| not_utf8(&name, &error))?;
         Ok(Self { name, text })
     }
+}
+
+/// A file that is there and whose name is like the one of a file that is not, written as that one is.
+pub fn file_like(missing: &Path) -> Option<String> {
+    let wanted = missing.file_name()?.to_str()?;
+    let folder = missing.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let entries = std::fs::read_dir(folder.unwrap_or(Path::new("."))).ok()?.flatten();
+    let files: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    let meant = did_you_mean(wanted, files.iter().map(String::as_str))?;
+    Some(folder.map_or(PathBuf::from(meant), |folder| folder.join(meant)).display().to_string())
 }
 
 fn too_large(name: &str, bytes: Option<u64>) -> Diagnostic {

@@ -12,6 +12,7 @@ use crate::feature_selection::FeatureSelection;
 use crate::fine_tuning::FineTuning;
 use crate::model_selection::ModelSelection;
 use crate::preprocessing::Preprocessing;
+use crate::tracking::Tracking;
 
 /// A pipeline: data, and the stages that it goes through.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -36,6 +37,9 @@ pub struct Pipeline {
     /// Values that `${{ params.NAME }}` stands for; `--set NAME=VALUE` overrides them.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     pub params: IndexMap<String, Value>,
+    /// Servers and folders that runs are logged to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tracking: Option<Tracking>,
     /// The data.
     pub data: Data,
     /// The stages, each following the one before it unless `inputs` says otherwise.

@@ -40,12 +40,25 @@ fn relax(schema: &mut Value, definitions: &Map<String, Value>) {
                         allow_expression(inner, definitions);
                     }
                     "default" | "const" | "required" => {}
+                    "oneOf" => {
+                        relax(inner, definitions);
+                        allow_null_for_its_word(inner);
+                    }
                     _ => relax(inner, definitions),
                 }
             }
         }
         Value::Array(items) => items.iter_mut().for_each(|item| relax(item, definitions)),
         _ => {}
+    }
+}
+
+/// Where `null` is one of the words, as in `action: null`, it needs no quotes.
+fn allow_null_for_its_word(words: &mut Value) {
+    let Some(words) = words.as_array_mut() else { return };
+    if let Some(word) = words.iter().find(|word| word["const"] == "null") {
+        let unquoted = json!({ "type": "null", "description": word["description"].clone() });
+        words.push(unquoted);
     }
 }
 
@@ -85,26 +98,37 @@ fn is_empty_block(schema: &Map<String, Value>, definitions: &Map<String, Value>)
     schema.get("type").is_some_and(|kind| kind == "object") && has_keys && !schema.contains_key("required")
 }
 
-/// Whether any text at all is allowed already, or no text is sensible: lists and mappings of whole blocks.
+/// Whether any text at all is allowed already, or no text is sensible: lists and mappings of whole blocks. Where words may stand in place of a block, an
+/// expression may.
 fn takes_any_text(schema: &Value, definitions: &Map<String, Value>) -> bool {
-    let Some(map) = schema.as_object() else {
-        return true;
-    };
+    let forms = forms_of(schema, definitions);
+    let is_block = |form: &&Map<String, Value>| types_of(form).contains(&"object");
+    forms.iter().any(|form| is_free_text(form)) || forms.iter().all(|form| is_block(&form))
+}
+
+fn is_free_text(form: &Map<String, Value>) -> bool {
+    let kinds = types_of(form);
+    let is_bound = ["pattern", "const", "maxLength"].iter().any(|key| form.contains_key(*key));
+    kinds.contains(&"string") && !is_bound || kinds.is_empty() && !form.contains_key("oneOf")
+}
+
+/// What a value may be, references followed and unions flattened; nothing at all is no form.
+fn forms_of<'a>(schema: &'a Value, definitions: &'a Map<String, Value>) -> Vec<&'a Map<String, Value>> {
+    let Some(map) = schema.as_object() else { return Vec::new() };
     let map = resolve(map, definitions);
-    if let Some(forms) = map.get("anyOf").and_then(Value::as_array) {
-        return forms.iter().any(|form| form["type"] != "null" && takes_any_text(form, definitions));
+    match map.get("anyOf").and_then(Value::as_array) {
+        Some(forms) => forms.iter().flat_map(|form| forms_of(form, definitions)).collect(),
+        None if types_of(map) == ["null"] => Vec::new(),
+        None => vec![map],
     }
-    let kinds: Vec<&str> = match map.get("type") {
+}
+
+fn types_of(schema: &Map<String, Value>) -> Vec<&str> {
+    match schema.get("type") {
         Some(Value::String(kind)) => vec![kind],
         Some(Value::Array(kinds)) => kinds.iter().filter_map(Value::as_str).collect(),
         _ => Vec::new(),
-    };
-    let free_text = kinds.contains(&"string")
-        && map.get("pattern").is_none()
-        && map.get("const").is_none()
-        && map.get("maxLength").is_none();
-    let anything = kinds.is_empty() && map.get("oneOf").is_none();
-    free_text || anything || kinds.contains(&"object")
+    }
 }
 
 #[cfg(test)]
@@ -166,6 +190,8 @@ mod tests {
             "/Mlp/properties/hidden",
             "/Split/properties/seed",
             "/Impute/properties/strategy",
+            "/NetworkTuning/properties/strategy",
+            "/ModelSelection/properties/folds",
         ] {
             let forms = definitions.pointer(pointer).unwrap()["anyOf"].as_array().unwrap();
             assert!(forms.contains(&expression), "{pointer}: {forms:?}");

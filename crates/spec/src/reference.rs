@@ -16,6 +16,7 @@ pub fn language_reference() -> String {
     let mut page = Page { definitions: &language()["definitions"], out: INTRO.replace("@EXAMPLE@", EXAMPLE) };
     page.heading(2, "The file");
     page.keys(language());
+    page.definition(2, "`tracking`", "Tracking");
     page.definition(2, "`data`", "Data");
     page.definition(3, "`data: split`", "Split");
     page.heading(2, "`stages`");

@@ -3,6 +3,7 @@
 
 mod apply;
 mod bundle;
+mod doctor;
 mod evaluate;
 mod fit;
 mod importance;

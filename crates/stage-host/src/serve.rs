@@ -16,7 +16,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::objects::Objects;
 use crate::progress::{Events, JobProgress};
-use crate::{apply, evaluate, fit, importance, profile, read};
+use crate::{apply, doctor, evaluate, fit, importance, profile, read};
 
 /// What a job gives: published objects by name, and a small result.
 pub type Output = (indexmap::IndexMap<String, retune_store::Digest>, serde_json::Value);
@@ -114,5 +114,6 @@ fn execute(request: &Request, objects: &mut Objects, progress: &JobProgress) -> 
         Job::Score(job) => evaluate::score_files(job, progress),
         Job::Importance(job) => importance::importance(job, progress),
         Job::Profile(job) => profile::profile(job),
+        Job::Doctor => doctor::doctor(),
     }
 }

@@ -71,6 +71,9 @@ unsafe extern "C" {
     ) -> *const c_char;
 
     fn retune_deterministic() -> *const c_char;
+
+    // libtorch's own.
+    fn aoti_torch_abi_version() -> u64;
 }
 
 /// The hyperparameters of one step of Adam.
@@ -255,6 +258,13 @@ pub(crate) fn scripted(path: &CStr) -> Result<Vec<(String, Tensor)>> {
     // SAFETY: the path ends with a zero; the list outlives the call.
     checked(unsafe { retune_scripted(path.as_ptr(), (&raw mut list).cast(), push) })?;
     Ok(list)
+}
+
+/// The version of the libtorch that was loaded, which need not be the one that the headers were of.
+pub(crate) fn version() -> String {
+    // SAFETY: takes nothing; one byte each, from the top, for the parts of the version.
+    let [major, minor, patch, ..] = unsafe { aoti_torch_abi_version() }.to_be_bytes();
+    format!("{major}.{minor}.{patch}")
 }
 
 /// Makes libtorch take its deterministic algorithms, for the whole process.

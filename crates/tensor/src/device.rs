@@ -28,6 +28,14 @@ pub fn resolve(device: Device) -> Result<tch::Device> {
     Err(TensorError::failed(format!("the device {device} is not there; {reason}")).help(help))
 }
 
+/// The libtorch that runs: its version, whether it was built for CUDA, and the devices that it can use. Computes something, since a library that was built for
+/// another processor shows it only then.
+pub fn libtorch() -> Result<(String, bool, usize)> {
+    let _ = tch::Tensor::f_from_slice(&[1.0_f32, 2.0])?.f_dot(&tch::Tensor::f_from_slice(&[3.0_f32, 4.0])?)?;
+    let devices = if tch::Cuda::is_available() { tch::Cuda::device_count() } else { 0 };
+    Ok((bridge::version(), tch::utils::has_cuda(), usize::try_from(devices).unwrap_or(0)))
+}
+
 /// Sets how many threads libtorch uses for work that the calling thread gives it, and makes it take deterministic algorithms.
 ///
 /// The number belongs to the calling thread, but a thread that computes for the first time takes the one that was set last anywhere. This

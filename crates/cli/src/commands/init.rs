@@ -1,15 +1,16 @@
 //! `retune init`.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 
+use retune_pipeline::{Error, Project};
 use retune_protocol::{Failure, Job, ProfileJob};
 use retune_spec::schema::{Kind, Role, Schema, Task};
 use serde_json::Value;
 
 use crate::Outcome;
 use crate::arguments::Init;
-use crate::commands::predict::{absolute, host};
+use crate::commands::predict::host;
 use crate::exit::Exit;
 use crate::output;
 
@@ -24,8 +25,7 @@ const FOLDS: u64 = 5;
 
 /// Writes a pipeline from a look at the data.
 pub fn init(arguments: &Init) -> Outcome {
-    let stem =
-        arguments.data.file_stem().map_or_else(|| "pipeline".to_owned(), |stem| stem.to_string_lossy().into_owned());
+    let stem = stem_of(&arguments.data);
     let target = arguments.output.clone().unwrap_or_else(|| PathBuf::from(format!("{stem}.yaml")));
     let to_stdout = target.as_os_str() == "-";
     if !to_stdout && !arguments.force && target.exists() {
@@ -33,7 +33,7 @@ pub fn init(arguments: &Init) -> Outcome {
             .help("`--force` replaces it; `--output FILE` writes another one")
             .into());
     }
-    let input = absolute(std::slice::from_ref(&arguments.data))?;
+    let input = files_of(&arguments.data)?;
     let profile = host(Job::Profile(ProfileJob { input, target: arguments.target.clone() }))?;
     let text = pipeline_of(&stem, arguments, &profile)?;
     if to_stdout {
@@ -44,6 +44,21 @@ pub fn init(arguments: &Init) -> Outcome {
         output::line(&format!("{}\nnext: retune run {}", target.display(), target.display()));
     }
     Ok(Exit::Done)
+}
+
+/// What the pipeline is named after: the data file, or the folder before a pattern.
+fn stem_of(data: &Path) -> String {
+    let parts = data.components().rev().filter(|part| matches!(part, Component::Normal(_)));
+    let part = parts.map(|part| part.as_os_str().to_string_lossy()).find(|part| !retune_spec::columns::is_glob(part));
+    let stem =
+        part.as_deref().and_then(|part| Path::new(part).file_stem()).map(|stem| stem.to_string_lossy().into_owned());
+    stem.unwrap_or_else(|| "pipeline".to_owned())
+}
+
+/// The files that the user names; a pattern, which `path` in a pipeline may be, names many.
+fn files_of(data: &Path) -> Result<Vec<PathBuf>, Error> {
+    let project = Project::here(None)?;
+    Ok(retune_pipeline::expand(&project.folder, &data.display().to_string()).map_err(Failure::data)?)
 }
 
 /// What `init` has to know of a column.
@@ -72,14 +87,10 @@ fn pipeline_of(stem: &str, arguments: &Init, profile: &Value) -> Result<String, 
         })
         .collect();
     let is_id = |look: &Look| look.kind == Kind::Categorical && rows > 50 && look.distinct * 10 >= rows * 9;
-    let ids: Vec<&str> = looks.iter().filter(|look| is_id(look)).map(|look| look.name.as_str()).collect();
-    let dates: Vec<&str> = looks
-        .iter()
-        .filter(|look| matches!(look.kind, Kind::Datetime | Kind::Image | Kind::Audio))
-        .map(|look| look.name.as_str())
-        .collect();
-    let kept: Vec<&Look> = looks.iter().filter(|look| !is_id(look) && !dates.contains(&look.name.as_str())).collect();
-    let of_kind = |kind: Kind| kept.iter().filter(move |look| look.kind == kind);
+    let named = |chosen: &dyn Fn(&Look) -> bool| -> Vec<&str> {
+        looks.iter().filter(|look| chosen(look)).map(|look| look.name.as_str()).collect()
+    };
+    let image = looks.iter().find(|look| look.kind == Kind::Image);
     let is_classification = matches!(schema.task, Some(Task::Classification { .. }));
 
     let mut text = String::new();
@@ -87,94 +98,167 @@ fn pipeline_of(stem: &str, arguments: &Init, profile: &Value) -> Result<String, 
         // Writing to a string cannot fail.
         let _ = writeln!(text, "{line}");
     };
-    say("# Written by `retune init` from a look at the data; every choice is yours to change.");
-    say("# `retune stage describe NAME` explains a step or a model, `retune validate FILE` checks the file.");
+    let data = arguments.data.display();
+    say(&format!(
+        "# Written by `retune init` from a look at {data}: {rows} rows, {} columns to learn from.",
+        looks.len()
+    ));
+    say(
+        "# Every choice is yours to change. `retune stage describe NAME` explains a step or a model and lists its settings,",
+    );
+    say("# `retune validate FILE` checks the file, `retune plan FILE` shows what would run.");
     say("version: 1");
-    say(&format!("name: {}", name_of(stem)));
-    say("seed: 0");
+    say(&format!("name: {}  # runs lie in runs/NAME", name_of(stem)));
+    say("seed: 0  # all randomness comes from it: the same seed, data and versions give the same bits");
     say("");
     say("data:");
-    say(&format!("  path: {}", quoted(&arguments.data.display().to_string())));
+    say(&format!("  path: {}", quoted(&data.to_string())));
     say(&format!("  target: {}  # {}", quoted(&arguments.target), task_in_words(&schema)));
+    let ids = named(&is_id);
     if !ids.is_empty() {
-        say(&format!("  id: [{}]  # nearly every row has a value of its own", list(&ids)));
+        say(&format!(
+            "  id: [{}]  # nearly every row has a value of its own: carried along, not learned from",
+            list(&ids)
+        ));
     }
-    if !dates.is_empty() {
-        say(&format!("  ignore: [{}]  # no step works on these yet", list(&dates)));
+    let ignored = match image {
+        Some(image) => named(&|look| look.name != image.name && !is_id(look)),
+        None => named(&|look| look.kind == Kind::Audio),
+    };
+    if !ignored.is_empty() {
+        let why = if image.is_some() {
+            "a network for images sees one column of them alone"
+        } else {
+            "no step works on sounds yet"
+        };
+        say(&format!("  ignore: [{}]  # {why}", list(&ignored)));
     }
+    say(
+        "  # Validation rows stop trainings and guard the tuning; test rows are looked at once, at the end. All others are learned from.",
+    );
     say(&format!(
         "  split: {{ validation: 0.15, test: 0.15{} }}",
         if is_classification { ", stratify: true" } else { "" }
     ));
+    say(
+        "  # Where rows belong together, as visits of one patient, add `group: COLUMN`; where the future is predicted, `time: COLUMN`.",
+    );
     say("");
     say("stages:");
+    if image.is_none() {
+        let kept: Vec<&Look> = looks.iter().filter(|look| !is_id(look) && look.kind != Kind::Audio).collect();
+        say_preparation(&mut say, &kept, &profile["training"]);
+    }
+    say("  # Every trial is judged on folds of the training rows, with the stages above learned anew in each.");
+    say("  - id: model");
+    say("    uses: model-selection");
+    say("    with:");
+    say(if is_classification {
+        "      metric: f1_macro  # every label counts the same, however rare it is"
+    } else {
+        "      metric: rmse  # large errors weigh more; `mae` is milder"
+    });
+    let folds = folds(&profile["training"]);
+    let reason = if folds.contains('#') { "" } else { "  # more give a surer choice and take longer" };
+    say(&format!("      folds: {folds}{reason}"));
+    let trials = if image.is_some() { 2 } else { 12 };
+    say(&format!(
+        "      search: {{ sampler: tpe, trials: {trials} }}  # a longer search, later, goes on where this one ended"
+    ));
+    say("      candidates:");
+    if image.is_some() {
+        say(
+            "        # Larger images show more and take longer. With little data, start `tuned` from weights of yours: `base: { network: resnet18, weights: FILE }`.",
+        );
+        say(
+            "        - image_network: { input: { size: [64, 64] }, epochs: 20, batch_size: 32, learning_rate: { log_uniform: [3e-4, 3e-3] } }",
+        );
+    } else {
+        say(if is_classification {
+            "        - logistic_regression: { l2: { log_uniform: [1e-3, 100] } }  # a line: hard to beat where rows are few"
+        } else {
+            "        - ridge: { l2: { log_uniform: [1e-3, 1000] } }  # a line: hard to beat where rows are few"
+        });
+        say(
+            "        # Trees see bends and combinations. They stop growing where rows that were set aside get no better.",
+        );
+        say(
+            "        - gradient_boosting: { trees: 300, early_stopping: 20, learning_rate: { log_uniform: [0.03, 0.2] }, leaves: { int: [4, 31] } }",
+        );
+    }
+    say("  # The model that won, trained further: kept only where it holds up against the base on validation rows.");
+    say("  - id: tuned");
+    say("    uses: fine-tuning");
+    say("    with:");
+    say("      base: model");
+    Ok(text)
+}
+
+/// The stages that make numbers of the columns, and drop those that tell nothing.
+fn say_preparation(say: &mut dyn FnMut(&str), kept: &[&Look], training: &Value) {
+    let of_kind = |kind: Kind| kept.iter().filter(move |look| look.kind == kind);
+    let names = |looks: &[&Look]| list(&looks.iter().map(|look| exact(&look.name)).collect::<Vec<_>>());
+    say("  # Columns become numbers. What a step learns, it learns from training rows alone.");
     say("  - id: prepare");
     say("    uses: preprocessing");
     say("    with:");
     say("      steps:");
-    say("        - drop_duplicates: {}");
-    // Before any other step that makes columns, so that what is not a term is known by name. A missing text has no terms.
+    say("        - drop_duplicates: {}  # of training rows that are equal, one is learned from");
     let mut others: Vec<(String, String)> = kept.iter().map(|look| (look.name.clone(), exact(&look.name))).collect();
+    let dates: Vec<&Look> = of_kind(Kind::Datetime).copied().collect();
+    if !dates.is_empty() {
+        say(&format!(
+            "        - datetime_parts: {{ columns: [{}] }}  # year, month, day, weekday and hour, each a number",
+            names(&dates)
+        ));
+        for look in dates {
+            others.retain(|(other, _)| *other != look.name);
+            others.push((format!("{}_", look.name), format!("{}_*", pattern(&look.name))));
+        }
+    }
+    // Before any other step that makes columns, so that what is not a term is known by name. A missing text has no terms.
     for look in of_kind(Kind::Text) {
         others.retain(|(other, _)| *other != look.name);
         say(&format!(
-            "        - tf_idf: {{ columns: [{}], max_features: 2000, ngrams: [1, 2] }}",
+            "        - tf_idf: {{ columns: [{}], max_features: 2000, ngrams: [1, 2] }}  # words and pairs of words, rare ones weighing more",
             quoted(&exact(&look.name))
         ));
         let prefix = format!("{}_svd", look.name);
         say(&format!(
-            "        - truncated_svd: {{ columns: {}, components: {}, prefix: {} }}",
+            "        - truncated_svd: {{ columns: {}, components: {}, prefix: {} }}  # a few numbers that stand for all of them",
             terms_of(&look.name, &others),
-            components(&profile["training"]),
+            components(training),
             quoted(&prefix)
         ));
         let made = format!("{}_*", pattern(&prefix));
         others.push((prefix, made));
     }
     if kept.iter().any(|look| look.nulls > 0) {
-        say("        - impute: { indicator: true }  # medians of numbers, the most frequent level of the rest");
+        say(
+            "        # Medians of numbers, the most frequent level of the rest; `indicator` adds a column that says where a value was missing.",
+        );
+        say("        - impute: { indicator: true }");
     } else {
         say("        - impute: {}  # nothing is missing here, but rows to predict may differ");
     }
     let (few, many): (Vec<&Look>, Vec<&Look>) =
         of_kind(Kind::Categorical).copied().partition(|look| look.distinct <= FEW_LEVELS);
-    let names = |looks: &[&Look]| list(&looks.iter().map(|look| exact(&look.name)).collect::<Vec<_>>());
     if !few.is_empty() {
-        say(&format!("        - one_hot: {{ columns: [{}] }}", names(&few)));
+        say(&format!("        - one_hot: {{ columns: [{}] }}  # a column of 0 and 1 for each level", names(&few)));
     }
     if !many.is_empty() {
         say(&format!(
-            "        - target_encode: {{ columns: [{}] }}  # too many levels for a column each",
+            "        - target_encode: {{ columns: [{}] }}  # too many levels for a column each: the mean of the target, cross-fitted",
             names(&many)
         ));
     }
-    say("        - standard_scale: {}");
+    say("        - standard_scale: {}  # mean 0 and deviation 1, so that one penalty fits all columns");
     say("  - id: features");
     say("    uses: feature-selection");
     say("    with:");
     say("      steps:");
-    say("        - variance_threshold: {}");
-    say("        - correlation: { max: 0.98 }");
-    say("  - id: model");
-    say("    uses: model-selection");
-    say("    with:");
-    say(&format!("      metric: {}", if is_classification { "f1_macro" } else { "rmse" }));
-    say(&format!("      folds: {}", folds(&profile["training"])));
-    say("      search: { sampler: tpe, trials: 12 }");
-    say("      candidates:");
-    say(if is_classification {
-        "        - logistic_regression: { l2: { log_uniform: [1e-3, 100] } }"
-    } else {
-        "        - ridge: { l2: { log_uniform: [1e-3, 1000] } }"
-    });
-    say(
-        "        - gradient_boosting: { trees: 300, early_stopping: 20, learning_rate: { log_uniform: [0.03, 0.2] }, leaves: { int: [4, 31] } }",
-    );
-    say("  - id: tuned");
-    say("    uses: fine-tuning");
-    say("    with:");
-    say("      base: model  # kept, where tuning does not hold up");
-    Ok(text)
+    say("        - variance_threshold: {}  # a column of one value tells nothing");
+    say("        - correlation: { max: 0.98 }  # of two columns that say the same, one is enough");
 }
 
 /// The rows of the rarest label, of those to learn from, and what they are rows of.
@@ -289,6 +373,19 @@ mod tests {
         let of = |rows: u64, rarest: u64| json!({ "rows": rows, "rarest": { "label": "maybe", "rows": rarest } });
         for (training, expected) in [(of(1000, 9), 64), (of(84, 4), 31), (of(100, 1), 25), (Value::Null, 1)] {
             assert_eq!(components(&training), expected, "{training}");
+        }
+    }
+
+    #[test]
+    fn pipelines_are_named_after_files_and_folders() {
+        for (data, expected) in [
+            ("data/wine.csv", "wine"),
+            ("photos/*/*.jpg", "photos"),
+            ("/new/part-*.parquet", "new"),
+            ("*.csv", "pipeline"),
+            ("..", "pipeline"),
+        ] {
+            assert_eq!(stem_of(Path::new(data)), expected);
         }
     }
 

@@ -1,8 +1,10 @@
 //! One file for each command.
 
 pub mod apply;
+pub mod doctor;
 pub mod graph;
 pub mod init;
+pub mod pages;
 pub mod plan;
 pub mod predict;
 pub mod run;

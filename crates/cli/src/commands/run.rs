@@ -8,6 +8,7 @@ use retune_pipeline::{Batch, Choice, Error, Interrupt, Options, Project, RunResu
 use retune_protocol::{ErrorClass, Failure};
 use retune_spec::Document;
 use retune_spec::batch::BatchStep;
+use retune_tracking::Tracker;
 use serde_json::Value;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
@@ -30,8 +31,8 @@ pub fn run(arguments: Run) -> Outcome {
         jobs: usize::from(arguments.jobs),
         interrupt: interrupt()?,
     };
-    let mut listener = listener(arguments.progress);
-    let result = retune_pipeline::run(&project, &document, &inputs, &options, listener.as_mut())?;
+    let mut listener = Tracker::new(&document, &arguments.pipeline.pipeline, listener(arguments.progress));
+    let result = retune_pipeline::run(&project, &document, &inputs, &options, &mut listener)?;
     print_metrics(&result.summary.metrics);
     let cached = result.summary.stages.iter().filter(|stage| stage.cached).count();
     let folder = result.folder.strip_prefix(&project.folder).unwrap_or(&result.folder);
@@ -41,10 +42,18 @@ pub fn run(arguments: Run) -> Outcome {
         duration(result.summary.seconds),
         result.summary.stages.len()
     ));
-    if result.signal.is_some() {
+    let exit = exit_of_run(&result, arguments.progress);
+    if arguments.progress == ProgressStyle::Json {
+        // Standard error is for events alone.
+    } else if result.signal.is_some() {
         output::note("stopped; `retune run` goes on from here");
+    } else if !result.failures.is_empty() {
+        output::note(&format!(
+            "next: mend what failed; `retune run {}` goes on from what is done, `retune show {}` shows that",
+            arguments.pipeline.pipeline.display(),
+            folder.display()
+        ));
     }
-    let exit = exit_of_run(&result);
     if exit == Exit::Done && options.choice == Choice::All {
         return score(&project, &document, &result.folder, &options.interrupt, arguments.progress);
     }
@@ -117,8 +126,8 @@ pub fn interrupt() -> Result<Interrupt, Error> {
     Ok(interrupt)
 }
 
-/// How a run ends the program; says what it missed although the pipeline requires it.
-pub fn exit_of_run(result: &RunResult) -> Exit {
+/// How a run ends the program; says in words what it missed although the pipeline requires it.
+pub fn exit_of_run(result: &RunResult, progress: ProgressStyle) -> Exit {
     if let Some(signal) = result.signal {
         return Exit::Interrupted(signal);
     }
@@ -129,8 +138,11 @@ pub fn exit_of_run(result: &RunResult) -> Exit {
     }
     let details = result.summary.stages.iter().filter_map(|stage| stage.outcome.result.get("details"));
     let missed: Vec<&str> = details.flat_map(what_was_required).collect();
-    for reason in &missed {
-        output::error(reason, None);
+    for reason in missed.iter().filter(|_| progress != ProgressStyle::Json) {
+        output::error(
+            reason,
+            Some("more trials or epochs may do it; without `required: true` it is a notice, and the exit code 0"),
+        );
     }
     if missed.is_empty() { Exit::Done } else { Exit::GoalMissed }
 }

@@ -76,10 +76,27 @@ fn folder_of(path: &Path) -> Result<PathBuf, Error> {
     let runs = Project::here(None)?.runs;
     let itself = path.join("run.json").exists().then(|| path.to_owned());
     itself.or_else(|| newest_run(path)).or_else(|| newest_run(&runs.join(path))).ok_or_else(|| {
-        Failure::data(format!("no run at {}", path.display()))
-            .help("name a run's folder, such as `runs/NAME/latest`, or a pipeline's name")
-            .into()
+        let known: Vec<String> = pipelines_that_ran(&runs);
+        let wanted = path.display().to_string();
+        let help = match retune_spec::did_you_mean(&wanted, known.iter().map(String::as_str)) {
+            Some(meant) => format!("did you mean `{meant}`?"),
+            None if known.is_empty() => "nothing ran here yet: `retune run PIPELINE` leaves a run".to_owned(),
+            None => format!(
+                "name a run's folder, such as `runs/NAME/latest`, or a pipeline's name; runs are here of {}",
+                known.join(", ")
+            ),
+        };
+        Failure::data(format!("no run at {wanted}")).help(help).into()
     })
+}
+
+/// The pipelines of which a run is left.
+fn pipelines_that_ran(runs: &Path) -> Vec<String> {
+    let folders =
+        std::fs::read_dir(runs).into_iter().flatten().flatten().filter(|entry| newest_run(&entry.path()).is_some());
+    let mut names: Vec<String> = folders.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    names.sort();
+    names
 }
 
 fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, Failure> {

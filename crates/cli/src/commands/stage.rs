@@ -77,7 +77,7 @@ fn fit_stage(arguments: &StageFit) -> Outcome {
     };
     let mut listener = listener(ProgressStyle::Auto);
     let result = retune_pipeline::run(&project, &document, &inputs, &options, listener.as_mut())?;
-    let exit = exit_of_run(&result);
+    let exit = exit_of_run(&result, ProgressStyle::Auto);
     // A tuned model that was refused leaves the base, which is something fitted.
     if !matches!(exit, Exit::Done | Exit::GoalMissed) {
         return Ok(exit);
@@ -92,7 +92,11 @@ fn fit_stage(arguments: &StageFit) -> Outcome {
 
 /// A pipeline of the one stage in the user's `--with` file.
 fn one_stage(project: &Project, arguments: &StageFit) -> Result<(Document, Inputs), Error> {
-    let missing = |what: &str| Failure::data(format!("`stage fit {}` needs {what}", arguments.name));
+    let missing = |what: &str| {
+        Failure::usage(format!("`stage fit {}` needs {what}", arguments.name)).help(
+            "one stage on one table: `retune stage fit preprocessing --with FILE --input DATA --target COLUMN --output DIR`\none stage of a pipeline: `retune stage fit PIPELINE#ID --output DIR`",
+        )
+    };
     let with = arguments.with.as_ref().ok_or_else(|| missing("--with FILE"))?;
     let input = arguments.input.as_ref().ok_or_else(|| missing("--input DATA"))?;
     let target = arguments.target.as_ref().ok_or_else(|| missing("--target COLUMN"))?;
