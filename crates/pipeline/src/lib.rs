@@ -4,6 +4,7 @@
 //! gives every node its cache key and says what would run and why, [`run`] starts `retune-stage` for what is missing and leaves a run folder.
 
 mod bundle;
+mod environment;
 mod events;
 mod graph;
 mod headers;
@@ -15,6 +16,7 @@ mod run;
 mod run_folder;
 
 pub use bundle::{write_bundle, write_fitted};
+pub use environment::Environment;
 pub use events::{Event, Listener};
 pub use graph::{Graph, Node, NodeId, Work};
 pub use headers::{columns_of, format_of};
@@ -22,4 +24,4 @@ pub use host::{Host, HostMessage, run_job};
 pub use keys::{Outcome, Planner, Reason, Status};
 pub use project::{Error, Inputs, Project};
 pub use run::{Choice, Interrupt, Options, RunResult, chosen_nodes, in_words, run, threads_of};
-pub use run_folder::{RunFolder, RunSummary, StageSummary, newest_run};
+pub use run_folder::{FailureSummary, InputSummary, NodeSummary, RunFolder, RunSummary, StageSummary, Told, newest_run};

@@ -5,6 +5,7 @@ mod apply;
 mod evaluate;
 mod fit;
 mod importance;
+mod insight;
 mod objects;
 mod profile;
 mod progress;
