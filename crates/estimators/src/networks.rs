@@ -705,8 +705,11 @@ mod tests {
     fn fine_tuning_follows_a_shift_and_keeps_a_base_that_is_better() {
         let base = fit(&spec(), &rings(1500, 0.0, 1), &task(), &options(1)).unwrap();
         let (train, validation, test) = (rings(400, 0.7, 2), rings(300, 0.7, 3), rings(600, 0.7, 4));
-        let tuning =
-            NetworkTuning { learning_rate: 3e-3, early_stopping: Stopping { patience: 5, every: 1 }, ..NetworkTuning::default() };
+        let tuning = NetworkTuning {
+            learning_rate: 3e-3,
+            early_stopping: Stopping { patience: 5, every: 1 },
+            ..NetworkTuning::default()
+        };
         let (tuned, history) = further(&base, &tuning, &train, &validation);
         let [before, after] = [&base, &tuned].map(|model| accuracy(model, &test));
         assert!(after > before + 0.15, "{before} {after}");

@@ -269,7 +269,11 @@ impl<'a> Planner<'a> {
         let mut files = Vec::new();
         for (set, paths) in &inputs.files {
             let digests = self.source_digests.get(set).into_iter().flatten();
-            files.extend(paths.iter().zip(digests).map(|(path, blake3)| InputSummary { set: set.clone(), path: shown(path), blake3: blake3.clone() }));
+            files.extend(paths.iter().zip(digests).map(|(path, blake3)| InputSummary {
+                set: set.clone(),
+                path: shown(path),
+                blake3: blake3.clone(),
+            }));
         }
         for (stage, path) in &inputs.weights {
             let digest = self.weights_digests.get(stage).cloned().unwrap_or_default();

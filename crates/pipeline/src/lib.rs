@@ -24,4 +24,6 @@ pub use host::{Host, HostMessage, run_job};
 pub use keys::{Outcome, Planner, Reason, Status};
 pub use project::{Error, Inputs, Project};
 pub use run::{Choice, Interrupt, Options, RunResult, chosen_nodes, in_words, run, threads_of};
-pub use run_folder::{FailureSummary, InputSummary, NodeSummary, RunFolder, RunSummary, StageSummary, Told, newest_run};
+pub use run_folder::{
+    FailureSummary, InputSummary, NodeSummary, RunFolder, RunSummary, StageSummary, Told, newest_run,
+};

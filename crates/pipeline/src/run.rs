@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
-use retune_protocol::{Device, ErrorClass, EvaluateJob, EventKind, Failure, FitJob, Job, Level, ReadJob, Request, VERSION};
+use retune_protocol::{
+    Device, ErrorClass, EvaluateJob, EventKind, Failure, FitJob, Job, Level, ReadJob, Request, VERSION,
+};
 use retune_spec::{Document, StageKind};
 use retune_store::{Digest, Lock, Store, key_of};
 
@@ -473,7 +475,10 @@ impl Scheduler<'_> {
         let order = |name: &str| self.planner.graph.nodes.iter().position(|node| node.name == name);
         self.stages.sort_by_key(|stage| order(&stage.name));
         let is_whole = self.stages.len() == self.planner.graph.nodes.len();
-        let failures = self.failures.iter().map(|(stage, failure)| FailureSummary { stage: stage.clone(), failure: failure.clone() });
+        let failures = self
+            .failures
+            .iter()
+            .map(|(stage, failure)| FailureSummary { stage: stage.clone(), failure: failure.clone() });
         let told = Told {
             status,
             seconds,

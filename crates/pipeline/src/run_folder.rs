@@ -124,7 +124,8 @@ impl RunFolder {
         let cannot = |error: std::io::Error| retune_store::StoreError::write(&parent, None, error);
         fs::create_dir_all(&parent).map_err(cannot)?;
         let now = jiff::Timestamp::now();
-        let (time, begun) = (now.strftime("%Y%m%dT%H%M%SZ").to_string(), now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
+        let (time, begun) =
+            (now.strftime("%Y%m%dT%H%M%SZ").to_string(), now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
         let names = std::iter::once(time.clone()).chain((2..).map(|n| format!("{time}-{n}")));
         for name in names {
             let path = parent.join(name);

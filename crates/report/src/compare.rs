@@ -86,7 +86,9 @@ impl Comparison {
     /// What the runs are called: by their times, and by their pipelines where these differ.
     pub fn names(&self) -> [String; 2] {
         let [a, b] = self.runs.each_ref().map(|run| run.summary.text("pipeline"));
-        self.runs.each_ref().map(|run| if a == b { run.name() } else { format!("{} {}", run.summary.text("pipeline"), run.name()) })
+        self.runs
+            .each_ref()
+            .map(|run| if a == b { run.name() } else { format!("{} {}", run.summary.text("pipeline"), run.name()) })
     }
 
     /// How the pipelines differ, with every default written out.
@@ -119,14 +121,27 @@ impl Comparison {
         }
         let mut pairs = Vec::new();
         for (a, b) in partners {
-            let stage = if a.text("stage") == b.text("stage") { a.text("stage").to_owned() } else { format!("{} / {}", a.text("stage"), b.text("stage")) };
-            let scores = |result: &Value| result.items("models").last().and_then(|model| model.get("scores")?.as_object().cloned()).unwrap_or_default();
+            let stage = if a.text("stage") == b.text("stage") {
+                a.text("stage").to_owned()
+            } else {
+                format!("{} / {}", a.text("stage"), b.text("stage"))
+            };
+            let scores = |result: &Value| {
+                result
+                    .items("models")
+                    .last()
+                    .and_then(|model| model.get("scores")?.as_object().cloned())
+                    .unwrap_or_default()
+            };
             let both = [scores(a), scores(b)];
             let further = both[1].keys().filter(|metric| !both[0].contains_key(*metric));
             for metric in both[0].keys().chain(further) {
                 let score = |of: &serde_json::Map<String, Value>| {
                     let score = of.get(metric)?;
-                    Some(Score { value: score.number("value")?, interval: score.number("low").zip(score.number("high")) })
+                    Some(Score {
+                        value: score.number("value")?,
+                        interval: score.number("low").zip(score.number("high")),
+                    })
                 };
                 pairs.push(Pair { stage: stage.clone(), metric: metric.clone(), scores: both.each_ref().map(score) });
             }
@@ -211,7 +226,19 @@ impl Comparison {
 
     fn score_table(&self, pairs: &[Pair]) -> Markup {
         let [a, b] = self.names();
-        let mut table = Table::new("Scores", ["score".to_owned(), "stage".to_owned(), a.clone(), format!("{a}, interval"), b.clone(), format!("{b}, interval"), "difference".to_owned()], 2);
+        let mut table = Table::new(
+            "Scores",
+            [
+                "score".to_owned(),
+                "stage".to_owned(),
+                a.clone(),
+                format!("{a}, interval"),
+                b.clone(),
+                format!("{b}, interval"),
+                "difference".to_owned(),
+            ],
+            2,
+        );
         for pair in pairs {
             let ends = pair.scores.iter().flatten().fold((f64::INFINITY, f64::NEG_INFINITY), |(least, most), score| {
                 let (low, high) = score.interval.unwrap_or((score.value, score.value));

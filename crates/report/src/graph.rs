@@ -108,7 +108,8 @@ fn ordered(nodes: &[Node], layers: &[usize], n_layers: usize) -> Vec<Vec<usize>>
     for row in &mut rows {
         let centre = |node: &usize| {
             let needs = &nodes[*node].needs;
-            needs.iter().map(|&need| place.get(need).copied().unwrap_or_default()).sum::<f64>() / needs.len().max(1) as f64
+            needs.iter().map(|&need| place.get(need).copied().unwrap_or_default()).sum::<f64>()
+                / needs.len().max(1) as f64
         };
         row.sort_by(|a, b| centre(a).total_cmp(&centre(b)));
         let middle = (row.len() as f64 - 1.0) / 2.0;
@@ -157,7 +158,13 @@ mod tests {
 
     #[test]
     fn nodes_lie_below_what_they_need_and_edges_are_drawn_once() {
-        let nodes = [node("data", &[]), node("a", &[0]), node("b", &[0]), node("model", &[1, 2, 0]), node("evaluate", &[0, 3, 1])];
+        let nodes = [
+            node("data", &[]),
+            node("a", &[0]),
+            node("b", &[0]),
+            node("model", &[1, 2, 0]),
+            node("evaluate", &[0, 3, 1]),
+        ];
         assert_eq!(layers(&nodes), [0, 1, 1, 2, 3]);
         assert_eq!(edges(&nodes), [(0, 1), (0, 2), (1, 3), (2, 3), (3, 4)]);
         assert_eq!(ordered(&nodes, &layers(&nodes), 4), [vec![0], vec![1, 2], vec![3], vec![4]]);
@@ -166,6 +173,9 @@ mod tests {
     #[test]
     fn a_name_is_text_and_never_markup() {
         let svg = file("p", &[node("</text><script>", &[])]);
-        assert!(!svg.contains("<script>") && svg.contains("&lt;script&gt;") && svg.starts_with("<svg font-family"), "{svg}");
+        assert!(
+            !svg.contains("<script>") && svg.contains("&lt;script&gt;") && svg.starts_with("<svg font-family"),
+            "{svg}"
+        );
     }
 }

@@ -16,7 +16,7 @@ use std::path::Path;
 
 use maud::{Markup, html};
 
-pub use compare::{Comparison, Difference};
+pub use compare::{Comparison, Difference, Pair, Score};
 pub use error::ReportError;
 use page::{Section, badge, page};
 pub use run::{Look, Run};
@@ -48,7 +48,8 @@ pub fn render_comparison(comparison: &Comparison) -> String {
 fn header(run: &Run) -> Markup {
     let summary = &run.summary;
     let stages = summary.items("stages");
-    let cached = stages.iter().filter(|stage| stage.get("cached").and_then(serde_json::Value::as_bool) == Some(true)).count();
+    let cached =
+        stages.iter().filter(|stage| stage.get("cached").and_then(serde_json::Value::as_bool) == Some(true)).count();
     let status = summary.text("status");
     let tone = match status {
         "done" => "good",

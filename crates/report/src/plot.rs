@@ -123,7 +123,8 @@ impl Axis {
             // A little more, so that lines along the border are whole.
             return (range.0 - 0.01, range.1 + 0.01);
         }
-        let (least, most) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), value| (a.min(value), b.max(value)));
+        let (least, most) =
+            values.fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), value| (a.min(value), b.max(value)));
         let width = most - least;
         // One value only still needs some room.
         let room = if width > 0.0 { width * room } else { (most.abs() * 0.1).max(1e-9) };
@@ -169,7 +170,12 @@ impl Lines {
         frame.draw(|chart| {
             if self.diagonal {
                 let ends = (x.0.max(y.0), x.1.min(y.1));
-                chart.draw_series(DashedLineSeries::new([(ends.0, ends.0), (ends.1, ends.1)], 5, 4, INK.mix(0.6).stroke_width(1)))?;
+                chart.draw_series(DashedLineSeries::new(
+                    [(ends.0, ends.0), (ends.1, ends.1)],
+                    5,
+                    4,
+                    INK.mix(0.6).stroke_width(1),
+                ))?;
             }
             for (series, points) in &series {
                 let colour = colour(series.colour);
@@ -178,14 +184,20 @@ impl Lines {
                         chart.draw_series(LineSeries::new(points.iter().copied(), colour.stroke_width(2)))?;
                     }
                     Style::Dashed => {
-                        chart.draw_series(DashedLineSeries::new(points.iter().copied(), 6, 4, colour.stroke_width(2)))?;
+                        chart.draw_series(DashedLineSeries::new(
+                            points.iter().copied(),
+                            6,
+                            4,
+                            colour.stroke_width(2),
+                        ))?;
                     }
                     Style::Dots => {}
                 }
                 // A line of a single point is none.
                 if matches!(series.style, Style::Dots | Style::DottedLine) || points.len() == 1 {
                     let opacity = if points.len() > 150 { 0.45 } else { 0.85 };
-                    chart.draw_series(points.iter().map(|&point| Circle::new(point, 3, colour.mix(opacity).filled())))?;
+                    chart
+                        .draw_series(points.iter().map(|&point| Circle::new(point, 3, colour.mix(opacity).filled())))?;
                 }
             }
             Ok(())
@@ -310,7 +322,12 @@ fn themed(svg: &str, title: &str) -> Markup {
     }
     out.push_str(rest);
     let out = out.replace(" font-family=\"sans-serif\"", "").replace(" opacity=\"1\"", "");
-    svg_of(title, (f64::from(SIZE.0), f64::from(SIZE.1)), "plot", PreEscaped(out.trim_end().trim_end_matches("</svg>").to_owned()))
+    svg_of(
+        title,
+        (f64::from(SIZE.0), f64::from(SIZE.1)),
+        "plot",
+        PreEscaped(out.trim_end().trim_end_matches("</svg>").to_owned()),
+    )
 }
 
 /// An SVG image with a title, as wide as there is room, up to the width that its class says.
@@ -327,28 +344,45 @@ pub fn svg_of(title: &str, (width, height): (f64, f64), class: &str, inside: Mar
 pub fn sparkline(title: &str, counts: &[f64]) -> Markup {
     let most = counts.iter().copied().fold(0.0, f64::max);
     let width = 120.0 / counts.len().max(1) as f64;
-    svg_of(title, (120.0, 28.0), "spark", html! {
-        @for (number, count) in counts.iter().enumerate() {
-            @let height = if most > 0.0 { (26.0 * count / most).max(if *count > 0.0 { 1.0 } else { 0.0 }) } else { 0.0 };
-            rect x=(format!("{:.2}", number as f64 * width)) y=(format!("{:.2}", 28.0 - height))
-                width=(format!("{:.2}", (width - 1.0).max(0.5))) height=(format!("{height:.2}")) fill="var(--s0)" {}
-        }
-    })
+    svg_of(
+        title,
+        (120.0, 28.0),
+        "spark",
+        html! {
+            @for (number, count) in counts.iter().enumerate() {
+                @let height = if most > 0.0 { (26.0 * count / most).max(if *count > 0.0 { 1.0 } else { 0.0 }) } else { 0.0 };
+                rect x=(format!("{:.2}", number as f64 * width)) y=(format!("{:.2}", 28.0 - height))
+                    width=(format!("{:.2}", (width - 1.0).max(0.5))) height=(format!("{height:.2}")) fill="var(--s0)" {}
+            }
+        },
+    )
 }
 
 /// A value within its interval, on a scale that goes from `ends.0` to `ends.1`.
-pub fn whisker(title: &str, value: f64, interval: Option<(f64, f64)>, ends: (f64, f64), series: usize, zero: bool) -> Markup {
+pub fn whisker(
+    title: &str,
+    value: f64,
+    interval: Option<(f64, f64)>,
+    ends: (f64, f64),
+    series: usize,
+    zero: bool,
+) -> Markup {
     let width = (ends.1 - ends.0).max(f64::MIN_POSITIVE);
     let at = |value: f64| format!("{:.2}", 5.0 + 130.0 * ((value - ends.0) / width).clamp(0.0, 1.0));
     let colour = variable(series);
-    svg_of(title, (140.0, 18.0), "whisker", html! {
-        line x1="5" x2="135" y1="9" y2="9" stroke="var(--line)" {}
-        @if zero && ends.0 < 0.0 && ends.1 > 0.0 { line x1=(at(0.0)) x2=(at(0.0)) y1="1" y2="17" stroke="var(--muted)" stroke-dasharray="2 2" {} }
-        @if let Some((low, high)) = interval {
-            line x1=(at(low)) x2=(at(high)) y1="9" y2="9" stroke=(colour) stroke-width="3" stroke-linecap="round" opacity="0.5" {}
-        }
-        circle cx=(at(value)) cy="9" r="4" fill=(colour) {}
-    })
+    svg_of(
+        title,
+        (140.0, 18.0),
+        "whisker",
+        html! {
+            line x1="5" x2="135" y1="9" y2="9" stroke="var(--line)" {}
+            @if zero && ends.0 < 0.0 && ends.1 > 0.0 { line x1=(at(0.0)) x2=(at(0.0)) y1="1" y2="17" stroke="var(--muted)" stroke-dasharray="2 2" {} }
+            @if let Some((low, high)) = interval {
+                line x1=(at(low)) x2=(at(high)) y1="9" y2="9" stroke=(colour) stroke-width="3" stroke-linecap="round" opacity="0.5" {}
+            }
+            circle cx=(at(value)) cy="9" r="4" fill=(colour) {}
+        },
+    )
 }
 
 /// Lines across upright axes, one axis for each column. `rows` hold a place from 0 to 1 for each axis, and how good the row is, from 0 to 1; the best are drawn
@@ -374,19 +408,24 @@ pub fn parallel(title: &str, axes: &[(String, String, String)], rows: &[(Vec<Opt
     let mut order: Vec<&(Vec<Option<f64>>, f64)> = rows.iter().collect();
     order.sort_by(|a, b| a.1.total_cmp(&b.1));
     let last = order.len().saturating_sub(1);
-    svg_of(title, (width, height), "parallel", html! {
-        @for (axis, (name, least, most)) in axes.iter().enumerate() {
-            line x1=(x(axis)) x2=(x(axis)) y1="36" y2="204" stroke="var(--line)" stroke-width="1.5" {}
-            text x=(x(axis)) y="14" text-anchor="middle" fill="var(--ink)" font-size="12" { (clipped(name, 16)) }
-            text x=(x(axis)) y="30" text-anchor="middle" fill="var(--muted)" font-size="11" { (clipped(most, 16)) }
-            text x=(x(axis)) y="220" text-anchor="middle" fill="var(--muted)" font-size="11" { (clipped(least, 16)) }
-        }
-        @for (number, (row, good)) in order.iter().enumerate() {
-            @let is_best = number == last;
-            path d=(path(row)) fill="none" stroke=(variable(usize::from(is_best)))
-                stroke-width=(if is_best { "2.5" } else { "1.5" }) opacity=(format!("{:.2}", if is_best { 1.0 } else { 0.2 + 0.6 * good })) {}
-        }
-    })
+    svg_of(
+        title,
+        (width, height),
+        "parallel",
+        html! {
+            @for (axis, (name, least, most)) in axes.iter().enumerate() {
+                line x1=(x(axis)) x2=(x(axis)) y1="36" y2="204" stroke="var(--line)" stroke-width="1.5" {}
+                text x=(x(axis)) y="14" text-anchor="middle" fill="var(--ink)" font-size="12" { (clipped(name, 16)) }
+                text x=(x(axis)) y="30" text-anchor="middle" fill="var(--muted)" font-size="11" { (clipped(most, 16)) }
+                text x=(x(axis)) y="220" text-anchor="middle" fill="var(--muted)" font-size="11" { (clipped(least, 16)) }
+            }
+            @for (number, (row, good)) in order.iter().enumerate() {
+                @let is_best = number == last;
+                path d=(path(row)) fill="none" stroke=(variable(usize::from(is_best)))
+                    stroke-width=(if is_best { "2.5" } else { "1.5" }) opacity=(format!("{:.2}", if is_best { 1.0 } else { 0.2 + 0.6 * good })) {}
+            }
+        },
+    )
 }
 
 /// A text of at most so many characters.

@@ -38,8 +38,8 @@ pub struct Stage {
 impl Run {
     /// Reads a run's folder. Only `run.json` must be there: a run that failed early left little else.
     pub fn read(folder: &Path) -> Result<Self, ReportError> {
-        let summary = json(&folder.join("run.json"))?
-            .ok_or_else(|| ReportError::NoRun { folder: folder.to_owned() })?;
+        let summary =
+            json(&folder.join("run.json"))?.ok_or_else(|| ReportError::NoRun { folder: folder.to_owned() })?;
         let mut stages = Vec::new();
         for stage in summary.items("stages") {
             let (name, kind) = (stage.text("name"), stage.text("kind"));

@@ -8,11 +8,9 @@ use ndarray::Array2;
 use polars::prelude::AnyValue;
 use retune_estimators::Model;
 use retune_images::Limits;
-use retune_metrics::{
-    Bins, Prediction, Truth, calibration_curve, precision_recall_curve, roc_curve, score,
-};
-use retune_spec::metric::ExpectedCalibrationError;
+use retune_metrics::{Bins, Prediction, Truth, calibration_curve, precision_recall_curve, roc_curve, score};
 use retune_spec::Metric;
+use retune_spec::metric::ExpectedCalibrationError;
 use retune_stage::{FittedChain, ImageFile, Images, Kind, Progress, Result, Role, Rows, Seed, Table, Task};
 use retune_table::{Histogram, cell_json};
 use serde_json::{Map, Value, json};
@@ -76,8 +74,12 @@ pub struct Scored<'a> {
 pub fn insight(scored: &Scored, progress: &dyn Progress) -> Result<Value> {
     let Some((name, model, prediction)) = scored.models.last() else { return Ok(Value::Null) };
     let importance = importance(scored, model, progress)?;
-    let order: Vec<&str> =
-        importance["features"].as_array().into_iter().flatten().filter_map(|feature| feature["name"].as_str()).collect();
+    let order: Vec<&str> = importance["features"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|feature| feature["name"].as_str())
+        .collect();
     let mut all = Map::new();
     match scored.truth {
         Truth::Classes { codes, n_classes } => {
@@ -119,7 +121,10 @@ fn curves(scored: &Scored, codes: &[u32], n_classes: usize, labels: &[String]) -
             let positive: Vec<bool> = codes.iter().map(|&code| code as usize == label).collect();
             let scores = by_label.column(label).to_vec();
             // Labels that no row has, or all have, have no curve.
-            let (Ok(roc), Ok(recall)) = (roc_curve(&positive, &scores), precision_recall_curve(&positive, &scores)) else { continue };
+            let (Ok(roc), Ok(recall)) = (roc_curve(&positive, &scores), precision_recall_curve(&positive, &scores))
+            else {
+                continue;
+            };
             let area = |metric| area(metric, &positive, &scores);
             curves.push(json!({
                 "model": name,
@@ -138,7 +143,8 @@ fn curves(scored: &Scored, codes: &[u32], n_classes: usize, labels: &[String]) -
 /// A score of one label against all others.
 fn area(metric: Metric, positive: &[bool], scores: &[f64]) -> Option<f64> {
     let codes: Vec<u32> = positive.iter().map(|&positive| u32::from(positive)).collect();
-    let by_label = Array2::from_shape_fn((scores.len(), 2), |(row, label)| if label == 1 { scores[row] } else { -scores[row] });
+    let by_label =
+        Array2::from_shape_fn((scores.len(), 2), |(row, label)| if label == 1 { scores[row] } else { -scores[row] });
     score(metric, &Truth::Classes { codes: &codes, n_classes: 2 }, &Prediction::Scores(by_label)).ok()
 }
 
@@ -187,7 +193,13 @@ fn residuals(truth: &[f64], predicted: &[f64]) -> Value {
 }
 
 /// Wrong labels, those first that were said with the greatest probability or score.
-fn worst_labels(raw: &Rows, codes: &[u32], labels: &[String], prediction: &Prediction, order: &[&str]) -> Result<Value> {
+fn worst_labels(
+    raw: &Rows,
+    codes: &[u32],
+    labels: &[String],
+    prediction: &Prediction,
+    order: &[&str],
+) -> Result<Value> {
     let predicted = prediction.labels();
     let Some(by_label) = prediction.by_label() else { return Ok(Value::Null) };
     let said = |row: usize, code: u32| by_label.get([row, code as usize]).copied().unwrap_or(f64::NAN);
@@ -265,9 +277,8 @@ fn text(cell: &AnyValue) -> Option<String> {
 fn picture(images: &Images, row: usize) -> Option<String> {
     let png = match images.get(row)? {
         ImageFile::Bytes(bytes) => retune_images::thumbnail(bytes, THUMBNAIL, &IMAGE),
-        ImageFile::Path(path) => {
-            retune_images::read(path, None, &IMAGE).and_then(|bytes| retune_images::thumbnail(&bytes, THUMBNAIL, &IMAGE))
-        }
+        ImageFile::Path(path) => retune_images::read(path, None, &IMAGE)
+            .and_then(|bytes| retune_images::thumbnail(&bytes, THUMBNAIL, &IMAGE)),
     };
     Some(format!("data:image/png;base64,{}", STANDARD.encode(png.ok()?)))
 }
@@ -282,14 +293,23 @@ fn importance(scored: &Scored, model: &Model, progress: &dyn Progress) -> Result
         return left_out("Not computed: one column of images holds all that there is.".to_owned());
     }
     if columns.len() > MOST_COLUMNS {
-        return left_out(format!("Not computed for more than {MOST_COLUMNS} columns: these are {}. `retune importance` does it.", columns.len()));
+        return left_out(format!(
+            "Not computed for more than {MOST_COLUMNS} columns: these are {}. `retune importance` does it.",
+            columns.len()
+        ));
     }
     let n_rows = (SHUFFLED / (REPEATS * columns.len().max(1))).clamp(FEWEST_ROWS, MOST_ROWS);
     let n = scored.raw.n_rows();
     let shown = n.min(n_rows);
     let table = taken(scored.raw, &(0..shown).map(|place| place * n / shown).collect::<Vec<_>>())?;
     let groups: Vec<(String, Vec<String>)> = columns.into_iter().map(|name| (name.clone(), vec![name])).collect();
-    let shuffles = Shuffles { chain: scored.chain, model, metric: scored.metric, repeats: REPEATS, seed: scored.seed.derive("importance") };
+    let shuffles = Shuffles {
+        chain: scored.chain,
+        model,
+        metric: scored.metric,
+        repeats: REPEATS,
+        seed: scored.seed.derive("importance"),
+    };
     match falls(&shuffles, &table, &groups, progress) {
         Ok((base, falls)) => Ok(shuffles.told(base, &falls, table.n_rows())),
         // A score that few rows do not define (one label only, say) is no reason to lose all others.

@@ -256,9 +256,6 @@ pub fn publish_report(store: &Store, report: &mut StageReport) -> Result<Digest>
     for (name, frame) in &mut report.tables {
         retune_table::write_parquet(frame, &writer.file_path(&format!("{name}.parquet"))?)?;
     }
-    for (name, svg) in &report.pictures {
-        writer.write_bytes(&format!("{name}.svg"), svg.as_bytes())?;
-    }
     Ok(store.publish(writer, REPORT, 1, json!({}))?)
 }
 

@@ -40,7 +40,10 @@ mod tests {
     fn long_tables_are_thinned_and_keep_their_ends() {
         let frame = df!("epoch" => 1..=1001_u32, "loss" => (0..1001).map(|i| (i != 1000).then_some(f64::from(i) / 2.0)).collect::<Vec<_>>()).unwrap();
         let told = frame_json(&frame, 3);
-        assert_eq!(told, json!({ "columns": ["epoch", "loss"], "rows": [[1, 0.0], [501, 250.0], [1001, null]], "n_rows": 1001 }));
+        assert_eq!(
+            told,
+            json!({ "columns": ["epoch", "loss"], "rows": [[1, 0.0], [501, 250.0], [1001, null]], "n_rows": 1001 })
+        );
         assert_eq!(frame_json(&frame.head(Some(1)), 3)["rows"], json!([[1, 0.0]]));
         assert_eq!(cell_json(&AnyValue::Float64(f64::NAN)), Value::Null);
     }

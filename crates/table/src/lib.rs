@@ -33,8 +33,8 @@ mod write;
 
 pub use arrow::{from_record_batch, to_record_batch};
 pub use arrow_file::ArrowFile;
-pub use cells::{cell_json, frame_json};
 pub use by_chunks::{ConformFiles, IngestFiles};
+pub use cells::{cell_json, frame_json};
 pub use conform::{Conformed, TargetPolicy, conform};
 pub use error::{TableError, listed};
 pub use files::{Files, ReadOptions, format_of, read_files};

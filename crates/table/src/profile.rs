@@ -170,7 +170,10 @@ mod tests {
         let kinds = [("n", Kind::Numeric), ("b", Kind::Boolean), ("c", Kind::Categorical)];
         let fields = kinds.into_iter().map(|(name, kind)| Field::feature(name, kind)).collect();
         let told = profile(&Table::new(frame, Schema { fields, task: None }).unwrap()).unwrap();
-        assert_eq!((told[0].missing, told[0].distinct, told[0].range, told[0].median), (1, 3, Some([1.0, 4.0, 8.0]), Some(3.0)));
+        assert_eq!(
+            (told[0].missing, told[0].distinct, told[0].range, told[0].median),
+            (1, 3, Some([1.0, 4.0, 8.0]), Some(3.0))
+        );
         assert_eq!(told[1].most_frequent, [("true".to_owned(), 2), ("false".to_owned(), 1)]);
         assert_eq!(told[2].most_frequent[0], ("x".to_owned(), 2));
         assert_eq!((told[1].histogram.as_ref(), told[2].median), (None, None));

@@ -866,7 +866,8 @@ mod tests {
 
         // The best of those that were looked at is kept, and patience counts epochs.
         let (_, stopped) = looked(4, 6, 400);
-        let (best, _) = stopped.looks().fold((0, f64::INFINITY), |best, look| if look.1 < best.1 { look } else { best });
+        let (best, _) =
+            stopped.looks().fold((0, f64::INFINITY), |best, look| if look.1 < best.1 { look } else { best });
         assert_eq!((stopped.best_epoch, stopped.train.len()), (best, best + 8), "the first look after six epochs");
     }
 

@@ -1,9 +1,11 @@
 //! One file for each command.
 
+pub mod compare;
 pub mod graph;
 pub mod init;
 pub mod plan;
 pub mod predict;
+pub mod report;
 pub mod run;
 pub mod schema;
 pub mod show;

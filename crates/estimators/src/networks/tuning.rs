@@ -137,8 +137,7 @@ pub fn fine_tune(
             ..training.clone()
         };
         let stopping = &tuning.early_stopping;
-        let rule =
-            EarlyStopping { rows: judges.as_ref(), patience: stopping.patience, every: stopping.every };
+        let rule = EarlyStopping { rows: judges.as_ref(), patience: stopping.patience, every: stopping.every };
         let (trained, history) = train(&network, supply, Some(rule), &training)?;
         n_epochs += history.best_epoch;
         network = trained;

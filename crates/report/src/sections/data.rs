@@ -17,8 +17,16 @@ pub fn section(run: &Run) -> Option<Section> {
         return None;
     }
     let (looked_at, rows) = (run.profile.whole("looked_at"), run.profile.whole("rows"));
-    let of = if looked_at < rows { format!("{} of {} training rows were looked at, evenly spread.", count(looked_at), count(rows)) } else { format!("All {} training rows were looked at.", count(rows)) };
-    let mut table = Table::new("Columns", ["column", "role", "kind", "values", "missing", "distinct", "least", "median", "mean", "greatest"], 4);
+    let of = if looked_at < rows {
+        format!("{} of {} training rows were looked at, evenly spread.", count(looked_at), count(rows))
+    } else {
+        format!("All {} training rows were looked at.", count(rows))
+    };
+    let mut table = Table::new(
+        "Columns",
+        ["column", "role", "kind", "values", "missing", "distinct", "least", "median", "mean", "greatest"],
+        4,
+    );
     for column in columns {
         let number = |key: &str| column.number(key).map_or_else(String::new, short);
         let range = column.numbers("range");
@@ -74,7 +82,13 @@ fn of_target(target: &Value) -> Markup {
         for (edge, n) in edges.windows(2).zip(&counts) {
             table.row([short(edge[0]), short(edge[1]), short(*n)]);
         }
-        return crate::page::figure(&format!("The target: {name}"), "", histogram(&format!("Distribution of {name}"), name, &edges, &counts), &html! {}, &table);
+        return crate::page::figure(
+            &format!("The target: {name}"),
+            "",
+            histogram(&format!("Distribution of {name}"), name, &edges, &counts),
+            &html! {},
+            &table,
+        );
     }
     let most = frequent.iter().filter_map(|pair| pair.get(1)?.as_f64()).fold(0.0_f64, f64::max);
     let mut table = Table::new(format!("Labels of {name}"), ["label", "", "rows", "share"], 2);

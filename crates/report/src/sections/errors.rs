@@ -21,7 +21,11 @@ pub fn section(run: &Run) -> Option<Section> {
         let labels = result.text("task") == "classification";
         let mut head = vec!["row"];
         head.extend(pictures.then_some("image"));
-        head.extend(if labels { ["truth", "predicted", "said with", "gave the truth"] } else { ["truth", "predicted", "off by", ""] });
+        head.extend(if labels {
+            ["truth", "predicted", "said with", "gave the truth"]
+        } else {
+            ["truth", "predicted", "off by", ""]
+        });
         head.retain(|name| !name.is_empty());
         head.extend(worst.items("columns").iter().filter_map(Value::as_str));
         let left = head.len();
@@ -35,9 +39,18 @@ pub fn section(run: &Run) -> Option<Section> {
             let share = |key: &str| row.number(key).map_or_else(|| "-".to_owned(), percent);
             let number = |key: &str| row.number(key).map_or_else(|| "-".to_owned(), digits);
             if labels {
-                cells.extend([html! { (row.text("truth")) }, html! { (row.text("predicted")) }, html! { (share("probability")) }, html! { (share("of_truth")) }]);
+                cells.extend([
+                    html! { (row.text("truth")) },
+                    html! { (row.text("predicted")) },
+                    html! { (share("probability")) },
+                    html! { (share("of_truth")) },
+                ]);
             } else {
-                cells.extend([html! { (number("truth")) }, html! { (number("predicted")) }, html! { (row.number("error").map_or_else(|| "-".to_owned(), plus)) }]);
+                cells.extend([
+                    html! { (number("truth")) },
+                    html! { (number("predicted")) },
+                    html! { (row.number("error").map_or_else(|| "-".to_owned(), plus)) },
+                ]);
             }
             cells.extend(row.items("cells").iter().map(|cell| html! { (cell.as_str().unwrap_or("-")) }));
             table.cells(cells);
@@ -53,5 +66,6 @@ pub fn section(run: &Run) -> Option<Section> {
         parts.push(headed(several, result.text("stage"), &body));
     }
     let lead = "Mislabelled rows and cases that the columns cannot tell apart tend to be found here. Row numbers are those of the data, counted from 1.";
-    (!parts.is_empty()).then(|| Section::new("errors", "Worst errors", html! { @for part in parts { (part) } }).lead(lead))
+    (!parts.is_empty())
+        .then(|| Section::new("errors", "Worst errors", html! { @for part in parts { (part) } }).lead(lead))
 }

@@ -30,7 +30,8 @@ pub fn section(run: &Run) -> Option<Section> {
         }
     }
     let lead = "On the rows that were set aside for the test, by the model that was kept.";
-    (!parts.is_empty()).then(|| Section::new("evaluation", "How it errs", html! { @for part in parts { (part) } }).lead(lead))
+    (!parts.is_empty())
+        .then(|| Section::new("evaluation", "How it errs", html! { @for part in parts { (part) } }).lead(lead))
 }
 
 fn confusion(result: &Value) -> Option<Markup> {
@@ -45,7 +46,9 @@ fn confusion(result: &Value) -> Option<Markup> {
     }
     let mut mistakes: Vec<(u64, usize, usize)> = Vec::new();
     for (truth, row) in counts.iter().enumerate() {
-        mistakes.extend(row.iter().enumerate().filter(|&(label, &n)| label != truth && n > 0).map(|(label, &n)| (n, truth, label)));
+        mistakes.extend(
+            row.iter().enumerate().filter(|&(label, &n)| label != truth && n > 0).map(|(label, &n)| (n, truth, label)),
+        );
     }
     mistakes.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)).then(a.2.cmp(&b.2)));
     let mut table = Table::new("Most frequent confusions", ["truth", "taken for", "rows", "of the truth's rows"], 2);
@@ -111,7 +114,11 @@ fn curves(evaluation: &Value) -> Vec<Markup> {
         return Vec::new();
     }
     let by_model = curves.iter().all(|curve| curve.text("label") == curves[0].text("label"));
-    let positive = if by_model { format!(" for `{}`", curves[0].text("label")) } else { ", one label against the others".to_owned() };
+    let positive = if by_model {
+        format!(" for `{}`", curves[0].text("label"))
+    } else {
+        ", one label against the others".to_owned()
+    };
     let style = |place: usize| if by_model && place == 0 && curves.len() > 1 { Style::Dashed } else { Style::Line };
     let left_out = evaluation.whole("labels_left_out");
     let more = if left_out > 0 { format!(" {left_out} rarer labels are left out.") } else { String::new() };
@@ -139,7 +146,14 @@ fn curves(evaluation: &Value) -> Vec<Markup> {
     let mut figures = Vec::new();
     for (key, heading, axes, score, word, diagonal) in [
         ("roc", "ROC curve", ["false positive rate", "true positive rate"], "auc", "area under ROC", true),
-        ("precision_recall", "Precision and recall", ["recall", "precision"], "average_precision", "average precision", false),
+        (
+            "precision_recall",
+            "Precision and recall",
+            ["recall", "precision"],
+            "average_precision",
+            "average precision",
+            false,
+        ),
     ] {
         let lines = plot(key, heading, Axis::share(axes[0]), Axis::share(axes[1]), diagonal);
         let (summary, points) = table(key, axes, score, word);
@@ -180,7 +194,9 @@ fn calibration(evaluation: &Value) -> Option<Markup> {
         series,
         diagonal: true,
     };
-    let note = format!("How often it was so, where the model said it with a probability ({said}). On the dashed line, probabilities mean what they say.");
+    let note = format!(
+        "How often it was so, where the model said it with a probability ({said}). On the dashed line, probabilities mean what they say."
+    );
     let drawn = lines.draw()?;
     Some(html! {
         figure.card {
@@ -194,14 +210,22 @@ fn calibration(evaluation: &Value) -> Option<Markup> {
 }
 
 fn residuals(evaluation: &Value) -> Vec<Markup> {
-    let Some(residuals) = evaluation.get("residuals").filter(|residuals| !residuals.is_null()) else { return Vec::new() };
+    let Some(residuals) = evaluation.get("residuals").filter(|residuals| !residuals.is_null()) else {
+        return Vec::new();
+    };
     let (edges, counts) = (residuals.numbers("edges"), residuals.numbers("counts"));
     let mut table = Table::new("Residuals", ["from", "to", "rows"], 0);
     for (edge, n) in edges.windows(2).zip(&counts) {
         table.row([digits(edge[0]), digits(edge[1]), short(*n)]);
     }
     let title = "Residuals: truth minus prediction";
-    let spread = figure("Residuals", "Truth minus prediction.", histogram(title, "truth minus prediction", &edges, &counts), &html! {}, &table);
+    let spread = figure(
+        "Residuals",
+        "Truth minus prediction.",
+        histogram(title, "truth minus prediction", &edges, &counts),
+        &html! {},
+        &table,
+    );
     let points = pairs(residuals, "points");
     let mut table = Table::new("Truth and prediction", ["truth", "prediction"], 0);
     points.iter().for_each(|(truth, predicted)| table.row([digits(*truth), digits(*predicted)]));
@@ -213,7 +237,8 @@ fn residuals(evaluation: &Value) -> Vec<Markup> {
         series: vec![Series::line("", points, 0).styled(Style::Dots)],
         diagonal: true,
     };
-    let note = format!("{shown} of {} rows. On the dashed line, the prediction is right.", count(residuals.whole("rows")));
+    let note =
+        format!("{shown} of {} rows. On the dashed line, the prediction is right.", count(residuals.whole("rows")));
     vec![spread, figure("Prediction against truth", &note, lines.draw(), &html! {}, &table.limited(MOST_ROWS))]
 }
 
@@ -228,7 +253,10 @@ pub fn importance(run: &Run) -> Option<Section> {
         if features.is_empty() && left_out.is_empty() {
             continue;
         }
-        let most = features.iter().filter_map(|feature| feature.number("importance")).fold(0.0_f64, |most, value| most.max(value.abs()));
+        let most = features
+            .iter()
+            .filter_map(|feature| feature.number("importance"))
+            .fold(0.0_f64, |most, value| most.max(value.abs()));
         let mut table = Table::new("Importance of the columns", ["column", "loss", "", "in words"], 1).class("words");
         for feature in features {
             let value = feature.number("importance").unwrap_or_default();
@@ -258,5 +286,6 @@ pub fn importance(run: &Run) -> Option<Section> {
         parts.push(headed(several, result.text("stage"), &body));
     }
     let lead = "Permutation importance of the columns of the data, before any step. Columns that say the same share what both would lose.";
-    (!parts.is_empty()).then(|| Section::new("importance", "What it depends on", html! { @for part in parts { (part) } }).lead(lead))
+    (!parts.is_empty())
+        .then(|| Section::new("importance", "What it depends on", html! { @for part in parts { (part) } }).lead(lead))
 }

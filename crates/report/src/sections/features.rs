@@ -12,7 +12,8 @@ use crate::run::{Look, Run, Stage};
 const MOST_ROWS: usize = 60;
 
 pub fn section(run: &Run) -> Option<Section> {
-    let stages: Vec<&Stage> = run.stages.iter().filter(|stage| stage.report.pointer("/details/features").is_some()).collect();
+    let stages: Vec<&Stage> =
+        run.stages.iter().filter(|stage| stage.report.pointer("/details/features").is_some()).collect();
     let several = stages.len() > 1;
     let body = html! { @for stage in &stages { (headed(several, &stage.name, &one(stage))) } };
     let lead = "What the last method that looked at a column said of it. features.parquet in the run's folder has every method's word on every column.";
@@ -22,7 +23,8 @@ pub fn section(run: &Run) -> Option<Section> {
 fn one(stage: &Stage) -> Markup {
     let details = stage.report.get("details").unwrap_or(&Value::Null);
     let features = details.items("features");
-    let (kept, dropped): (Vec<&Value>, Vec<&Value>) = features.iter().partition(|feature| feature.text("decision") == "kept");
+    let (kept, dropped): (Vec<&Value>, Vec<&Value>) =
+        features.iter().partition(|feature| feature.text("decision") == "kept");
     html! {
         p { (details.text("summary")) }
         @if !kept.is_empty() { div.card { h3 { (kept.len()) " kept " (badge("good", "best first")) } (table("Features that stay", &kept)) } }
@@ -37,7 +39,10 @@ fn one(stage: &Stage) -> Markup {
 }
 
 fn table(caption: &str, features: &[&Value]) -> Markup {
-    let most = features.iter().filter_map(|feature| feature.number("score")).fold(0.0_f64, |most, score| most.max(score.abs()));
+    let most = features
+        .iter()
+        .filter_map(|feature| feature.number("score"))
+        .fold(0.0_f64, |most, score| most.max(score.abs()));
     let methods: Vec<&str> = features.iter().map(|feature| feature.text("method")).collect();
     // Scores of different methods have no common scale.
     let comparable = methods.iter().all(|method| *method == methods[0]) && most > 0.0;

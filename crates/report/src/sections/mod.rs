@@ -16,7 +16,6 @@ use maud::Markup;
 use crate::page::Section;
 use crate::run::Run;
 
-
 /// Every part that has something to show, what matters most first.
 pub fn all(run: &Run) -> Vec<Section> {
     let sections = [

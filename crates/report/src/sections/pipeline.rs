@@ -79,7 +79,8 @@ fn nodes(run: &Run) -> Vec<Node> {
 fn yaml(text: &str) -> Markup {
     let key = |line: &str| {
         let start = line.len() - line.trim_start_matches([' ', '-']).len();
-        let end = line.find(':').filter(|&end| end > start && !line[start..end].contains([' ', '"', '\'', '{', '[']))?;
+        let end =
+            line.find(':').filter(|&end| end > start && !line[start..end].contains([' ', '"', '\'', '{', '[']))?;
         Some((start, end))
     };
     html! {

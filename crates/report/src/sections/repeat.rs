@@ -10,7 +10,11 @@ pub fn section(run: &Run) -> Option<Section> {
     let environment = run.summary.get("environment").filter(|environment| environment.is_object())?;
     let mut inputs = Table::new("Files", ["file", "set", "BLAKE3"], 3).class("words");
     for input in run.summary.items("inputs") {
-        inputs.cells(vec![html! { (input.text("path")) }, html! { (input.text("set")) }, html! { code { (input.text("blake3")) } }]);
+        inputs.cells(vec![
+            html! { (input.text("path")) },
+            html! { (input.text("set")) },
+            html! { code { (input.text("blake3")) } },
+        ]);
     }
     let mut keys = Table::new("Cache keys", ["stage", "key"], 2).class("words");
     for stage in run.summary.items("stages") {

@@ -112,7 +112,11 @@ fn signed_bounds(score: &Value) -> String {
 fn scores(result: &Value) -> Markup {
     let models = result.items("models");
     let confidence = result.number("confidence").unwrap_or(0.95) * 100.0;
-    let note = format!("On {} {} rows, with {confidence:.0} % bootstrap intervals; lines share a scale within a row.", count(result.whole("n_rows")), result.text("set"));
+    let note = format!(
+        "On {} {} rows, with {confidence:.0} % bootstrap intervals; lines share a scale within a row.",
+        count(result.whole("n_rows")),
+        result.text("set")
+    );
     let mut head = vec!["score".to_owned()];
     for (place, model) in models.iter().enumerate() {
         head.push(format!("{}: {}", role(place, models.len()).to_lowercase(), model.text("id")));
@@ -140,7 +144,10 @@ fn scores(result: &Value) -> Markup {
         }
         if compared {
             let difference = result.pointer(&format!("/difference/{metric}")).cloned().unwrap_or_default();
-            let reach = ["low", "high"].iter().filter_map(|key| difference.number(key)).fold(0.0_f64, |most, value| most.max(value.abs()));
+            let reach = ["low", "high"]
+                .iter()
+                .filter_map(|key| difference.number(key))
+                .fold(0.0_f64, |most, value| most.max(value.abs()));
             row.extend(cells(metric, &difference, (-reach, reach), 2, true));
         }
         table.cells(row);

@@ -67,7 +67,12 @@ fn leaderboard(trials: &[Trial], metric: &str) -> Markup {
         let of = |key: &str| trial.row.number(key).or(trial.row.number("mean"));
         (least.min(of("low").unwrap_or(least)), most.max(of("high").unwrap_or(most)))
     });
-    let mut table = Table::new("Leaderboard", ["rank", "family", "values", metric, "interval", "folds", "fit", "predict", "size", ""], 3).class("words");
+    let mut table = Table::new(
+        "Leaderboard",
+        ["rank", "family", "values", metric, "interval", "folds", "fit", "predict", "size", ""],
+        3,
+    )
+    .class("words");
     for trial in trials {
         let row = trial.row;
         let time = |key: &str| row.number(key).map_or_else(|| "-".to_owned(), seconds);
@@ -115,7 +120,10 @@ fn history(trials: &[Trial], families: &[&str], metric: &str) -> Markup {
         return html! {};
     }
     // The first of the leaderboard is the best; on whichever side of the last it lies is better.
-    let finished: Vec<f64> = trials.iter().filter_map(|trial| trial.row.number("mean").filter(|_| trial.row.text("status") == "finished")).collect();
+    let finished: Vec<f64> = trials
+        .iter()
+        .filter_map(|trial| trial.row.number("mean").filter(|_| trial.row.text("status") == "finished"))
+        .collect();
     let greater = finished.first() >= finished.last();
     let mut best: Option<f64> = None;
     let mut line = Vec::new();
@@ -128,10 +136,17 @@ fn history(trials: &[Trial], families: &[&str], metric: &str) -> Markup {
     }
     let mut series = vec![Series::line("best until then", line, 7)];
     for (place, family) in families.iter().enumerate() {
-        let points = order.iter().filter(|trial| trial.2 == *family).map(|trial| ((trial.0 + 1) as f64, trial.1)).collect();
+        let points =
+            order.iter().filter(|trial| trial.2 == *family).map(|trial| ((trial.0 + 1) as f64, trial.1)).collect();
         series.push(Series::line(*family, points, place).styled(Style::Dots));
     }
-    let lines = Lines { title: format!("Search history: {metric} of every trial"), x: Axis::whole("trial"), y: Axis::of(metric), series, diagonal: false };
+    let lines = Lines {
+        title: format!("Search history: {metric} of every trial"),
+        x: Axis::whole("trial"),
+        y: Axis::of(metric),
+        series,
+        diagonal: false,
+    };
     figure("Search history", "", lines.draw(), &lines.legend(), &table.limited(MOST_ROWS * 4))
 }
 
@@ -145,8 +160,13 @@ impl Scale {
     fn of(values: &[&Value]) -> Option<Self> {
         let numbers: Vec<f64> = values.iter().filter_map(|value| value.as_f64()).collect();
         if numbers.len() == values.len() {
-            let (least, most) = numbers.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), &value| (a.min(value), b.max(value)));
-            return (most > least).then_some(Self::Numbers { least, most, is_log: least > 0.0 && most / least >= 20.0 });
+            let (least, most) =
+                numbers.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), &value| (a.min(value), b.max(value)));
+            return (most > least).then_some(Self::Numbers {
+                least,
+                most,
+                is_log: least > 0.0 && most / least >= 20.0,
+            });
         }
         let mut words: Vec<String> = values.iter().map(|value| word(value)).collect();
         words.sort();
@@ -156,7 +176,9 @@ impl Scale {
 
     fn place(&self, value: &Value) -> Option<f64> {
         match self {
-            Self::Numbers { least, most, is_log: true } => Some((value.as_f64()?.ln() - least.ln()) / (most.ln() - least.ln())),
+            Self::Numbers { least, most, is_log: true } => {
+                Some((value.as_f64()?.ln() - least.ln()) / (most.ln() - least.ln()))
+            }
             Self::Numbers { least, most, .. } => Some((value.as_f64()? - least) / (most - least)),
             Self::Words(words) => {
                 let word = word(value);
@@ -168,7 +190,9 @@ impl Scale {
     fn ends(&self) -> (String, String) {
         match self {
             Self::Numbers { least, most, .. } => (short(*least), short(*most)),
-            Self::Words(words) => (words.first().cloned().unwrap_or_default(), words.last().cloned().unwrap_or_default()),
+            Self::Words(words) => {
+                (words.first().cloned().unwrap_or_default(), words.last().cloned().unwrap_or_default())
+            }
         }
     }
 }
@@ -228,7 +252,12 @@ fn values(trials: &[Trial], family: &str, metric: &str) -> Markup {
     let mut table = Table::new(title.clone(), head, 1);
     for (trial, mean) in &trials {
         let mut row = vec![(trial.row.whole("trial") + 1).to_string()];
-        row.extend(names.iter().map(|name| trial.values.get(*name).map_or_else(|| "-".to_owned(), |value| value.as_f64().map_or_else(|| word(value), short))));
+        row.extend(names.iter().map(|name| {
+            trial
+                .values
+                .get(*name)
+                .map_or_else(|| "-".to_owned(), |value| value.as_f64().map_or_else(|| word(value), short))
+        }));
         row.push(digits(*mean));
         table.row(row);
     }

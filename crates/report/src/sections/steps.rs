@@ -14,14 +14,19 @@ pub fn section(run: &Run) -> Option<Section> {
         .filter(|stage| !stage.report.items("rows").is_empty() || !stage.report.items("learned").is_empty())
         .collect();
     let body = html! { @for stage in &stages { (one(stage)) } };
-    let lead = "Every training row is accounted for: rows in and added are rows out, dropped and set aside (quarantined).";
+    let lead =
+        "Every training row is accounted for: rows in and added are rows out, dropped and set aside (quarantined).";
     (!stages.is_empty()).then(|| Section::new("steps", "What each step did", body).lead(lead))
 }
 
 fn one(stage: &Stage) -> Markup {
     let report = &stage.report;
     let columns = report.items("columns").iter().filter_map(Value::as_u64).collect::<Vec<_>>();
-    let mut table = Table::new(format!("Training rows in {}", stage.name), ["step", "rows in", "dropped", "quarantined", "added", "rows out", "changed", "flagged"], 1);
+    let mut table = Table::new(
+        format!("Training rows in {}", stage.name),
+        ["step", "rows in", "dropped", "quarantined", "added", "rows out", "changed", "flagged"],
+        1,
+    );
     for change in report.items("rows") {
         let of = |key: &str| change.whole(key);
         let out = (of("rows_in") + of("added")).saturating_sub(of("dropped") + of("quarantined"));

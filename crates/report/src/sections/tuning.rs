@@ -81,11 +81,23 @@ impl<'a> Records<'a> {
 fn compared(table: &Value) -> Markup {
     let records = Records::of(table);
     // The score is named after the metric: it stands before its interval.
-    let metric = records.columns.iter().position(|name| *name == "low").and_then(|at| records.columns.get(at.checked_sub(1)?));
+    let metric =
+        records.columns.iter().position(|name| *name == "low").and_then(|at| records.columns.get(at.checked_sub(1)?));
     let metric = metric.copied().unwrap_or_default();
     let mut shown = Table::new(
         "Base, tuned model and remedies on every set",
-        ["model", "set", "rows", metric, "interval", "better by", "McNemar p", "calibration error", "numbers", "per 1000 rows"],
+        [
+            "model",
+            "set",
+            "rows",
+            metric,
+            "interval",
+            "better by",
+            "McNemar p",
+            "calibration error",
+            "numbers",
+            "per 1000 rows",
+        ],
         2,
     );
     for row in records.rows {
@@ -140,7 +152,11 @@ fn curve(title: &str, table: &Value) -> Option<Markup> {
         "l2" => Axis::of("penalty (l2)").log_if(x.iter().all(|value| *value > 0.0)),
         _ => Axis::whole(across),
     };
-    let note = if series.len() == 1 { "The loss on validation rows that training is stopped by." } else { "The loss; what early stopping saw are the validation rows." };
+    let note = if series.len() == 1 {
+        "The loss on validation rows that training is stopped by."
+    } else {
+        "The loss; what early stopping saw are the validation rows."
+    };
     let lines = Lines { title: format!("{title}: loss"), x: axis, y: Axis::of("loss"), series, diagonal: false };
     Some(figure(title, note, lines.draw(), &lines.legend(), &shown(title, table)))
 }
@@ -156,11 +172,19 @@ fn rates(title: &str, table: &Value) -> Option<Markup> {
         .map(|(_, point)| point)
         .collect();
     let mut series = vec![Series::line("loss, running mean", rates.into_iter().zip(losses).collect(), 0)];
-    let note = taken.first().map_or_else(String::new, |(rate, _)| format!("Taken: {}, where the loss falls most steeply.", short(*rate)));
+    let note = taken
+        .first()
+        .map_or_else(String::new, |(rate, _)| format!("Taken: {}, where the loss falls most steeply.", short(*rate)));
     if !taken.is_empty() {
         series.push(Series::line("taken", taken, 1).styled(Style::Dots));
     }
-    let lines = Lines { title: title.to_owned(), x: Axis::of("learning rate").log_if(true), y: Axis::of("loss"), series, diagonal: false };
+    let lines = Lines {
+        title: title.to_owned(),
+        x: Axis::of("learning rate").log_if(true),
+        y: Axis::of("loss"),
+        series,
+        diagonal: false,
+    };
     Some(figure(title, &note, lines.draw(), &lines.legend(), &shown(title, table)))
 }
 
