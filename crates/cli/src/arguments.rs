@@ -43,6 +43,10 @@ pub enum Command {
     Importance(Importance),
     /// Show what a run left.
     Show(Show),
+    /// Write the page that shows a run again.
+    Report(Report),
+    /// Show how two runs differ: pipelines, scores, best trials.
+    Compare(Compare),
     /// Print the JSON Schema of pipelines, or the reference of the language.
     Schema(Schema),
     /// Tell what is there and what is missing: the stage host, its libraries, a GPU, disk, memory.
@@ -169,6 +173,8 @@ pub enum GraphFormat {
     Mermaid,
     /// Graphviz.
     Dot,
+    /// A picture.
+    Svg,
 }
 
 /// `retune init`.
@@ -371,6 +377,31 @@ pub struct Show {
     /// `metrics` or `all`.
     #[arg(value_name = "[PART] RUN", value_hint = ValueHint::AnyPath, required = true, num_args = 1..=2)]
     pub what: Vec<PathBuf>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `retune report`.
+#[derive(Args, Debug)]
+pub struct Report {
+    /// A run's folder, or a pipeline's name for its newest run, whatever came of it.
+    pub run: PathBuf,
+    /// The file to write; by default `report.html` in the run's folder. `-` is standard output.
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+/// `retune compare`.
+#[derive(Args, Debug)]
+pub struct Compare {
+    /// A run's folder, or a pipeline's name for its newest run, whatever came of it.
+    pub first: PathBuf,
+    /// What it is compared with.
+    pub second: PathBuf,
+    /// Write a page, too.
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,

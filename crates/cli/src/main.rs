@@ -31,6 +31,8 @@ fn main() -> ExitCode {
         Command::Evaluate(evaluate) => commands::predict::evaluate(&evaluate),
         Command::Importance(importance) => commands::predict::importance(&importance),
         Command::Show(show) => commands::show::show(&show),
+        Command::Report(report) => commands::report::report(&report),
+        Command::Compare(compare) => commands::compare::compare(&compare),
         Command::Schema(schema) => commands::schema::schema(&schema),
         Command::Doctor(doctor) => commands::doctor::doctor(&doctor),
         Command::Completions(completions) => commands::pages::completions(&completions),

@@ -1,5 +1,6 @@
 //! The table that a run ends with: base and tuned model side by side.
 
+use retune_report::numbers::{digits, plus};
 use retune_spec::Metric;
 use serde_json::Value;
 
@@ -90,18 +91,4 @@ fn interval(score: Option<&Value>, signed: bool) -> String {
         (Some(value), Some(low), Some(high)) => format!("{} [{}, {}]", digits(value), digits(low), digits(high)),
         _ => "-".to_owned(),
     }
-}
-
-/// Four digits that tell something: `0.8812`, `53.1`, `1204`.
-pub fn digits(value: f64) -> String {
-    match value.abs() {
-        size if size >= 1000.0 => format!("{value:.0}"),
-        size if size >= 100.0 => format!("{value:.1}"),
-        size if size >= 10.0 => format!("{value:.2}"),
-        _ => format!("{value:.4}"),
-    }
-}
-
-fn plus(value: f64) -> String {
-    if value >= 0.0 { format!("+{}", digits(value)) } else { digits(value) }
 }

@@ -7,7 +7,6 @@ mod bad_images;
 mod base;
 mod compare;
 mod guard;
-mod picture;
 mod remedies;
 mod strategies;
 
@@ -102,12 +101,9 @@ impl Stage for FineTuningStage {
         report.tables.extend(curves.map(|(number, table)| (name("learning_curve", number), table)));
         for (number, rates) in rates.into_iter().flatten().enumerate() {
             let name = name("learning_rates", number);
-            match picture::of_rates(&rates) {
-                Ok(svg) => report.pictures.extend(svg.map(|svg| (name.clone(), svg))),
-                // The tuning is worth more than its picture.
-                Err(error) => context.progress.message(Level::Warning, &error.message),
-            }
-            report.tables.push((name, df!("learning_rate" => rates.learning_rate, "loss" => rates.loss)?));
+            let taken: Vec<bool> = rates.learning_rate.iter().map(|rate| Some(*rate) == rates.best).collect();
+            let table = df!("learning_rate" => rates.learning_rate, "loss" => rates.loss, "taken" => taken)?;
+            report.tables.push((name, table));
         }
         let own = base.is_own && !base.is_fresh;
         let base = own.then(|| Box::new(base.model) as Box<dyn retune_stage::Fitted>);

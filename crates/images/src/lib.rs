@@ -13,6 +13,7 @@ mod picture;
 mod rand_augment;
 mod reader;
 mod resize;
+mod thumbnail;
 mod transforms;
 
 pub use cache::Cache;
@@ -27,4 +28,5 @@ pub use picture::{CropBox, Picture};
 pub use rand_augment::{Change, change};
 pub use reader::{BadImage, Batch, Files, Pictures, Plan, ReadError, Reader, bad_images};
 pub use resize::{fitted, resized, resized_crop};
+pub use thumbnail::thumbnail;
 pub use transforms::Transforms;

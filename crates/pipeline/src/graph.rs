@@ -1,7 +1,9 @@
 //! What depends on what.
 
-use retune_spec::StageKind;
 use retune_spec::pipeline::{DATA, Pipeline};
+use retune_spec::{Document, StageKind};
+
+use crate::run_folder::NodeSummary;
 
 /// The position of a node in its graph.
 pub type NodeId = usize;
@@ -68,6 +70,26 @@ impl Graph {
             }
         }
         Self { nodes, inputs }
+    }
+
+    /// What a node is: the word after `uses:`, `read` or `evaluate`.
+    pub fn kind(&self, document: &Document, node: NodeId) -> &'static str {
+        match self.nodes[node].work {
+            Work::Read => "read",
+            Work::Evaluate(_) => "evaluate",
+            Work::Fit(stage) => document.pipeline.stages[stage].kind.word(),
+        }
+    }
+
+    /// The nodes as `run.json` names them.
+    pub fn summary(&self, document: &Document) -> Vec<NodeSummary> {
+        let name = |node: &NodeId| self.nodes[*node].name.clone();
+        let summary = |node: NodeId| NodeSummary {
+            name: name(&node),
+            kind: self.kind(document, node).to_owned(),
+            needs: self.nodes[node].needs.iter().map(name).collect(),
+        };
+        (0..self.nodes.len()).map(summary).collect()
     }
 
     /// The stage that a stage takes its rows or its base from; `None` for the data.

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use indexmap::IndexMap;
 use retune_protocol::{Device, IMAGE_PATHS, IMAGE_PATHS_FILE, refitted};
-use retune_spec::{Document, StageKind};
+use retune_spec::{Document, Metric, StageKind};
 use retune_store::{Change, Digest, StatCache, Store, StoreError, diff, key_of};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -15,6 +15,7 @@ use crate::graph::{Graph, NodeId, Work};
 use crate::images::{Reader, readers};
 use crate::project::Inputs;
 use crate::run::Interrupt;
+use crate::run_folder::InputSummary;
 
 /// Counts changes of what goes into a key.
 const KEY_SCHEMA: u32 = 1;
@@ -23,7 +24,7 @@ const KEY_SCHEMA: u32 = 1;
 const READ_VERSION: u32 = 4;
 
 /// Counts changes of what scoring computes.
-const EVALUATE_VERSION: u32 = 2;
+const EVALUATE_VERSION: u32 = 3;
 
 /// The libtorch that this version is built with, as the build script found it; its kernels decide bits.
 pub const LIBTORCH: &str = env!("RETUNE_LIBTORCH_VERSION");
@@ -253,6 +254,34 @@ impl<'a> Planner<'a> {
         Some(models)
     }
 
+    /// The metric that the model at the end of `leaf` was chosen by: what its guard compares, else what the search looked for; `None` for that of the task.
+    pub fn metric(&self, leaf: usize) -> Option<Metric> {
+        self.model_stages(leaf).rev().find_map(|stage| match &self.document.pipeline.stages[stage].kind {
+            StageKind::FineTuning(tuning) => tuning.guard.metric,
+            StageKind::ModelSelection(selection) => selection.metric,
+            StageKind::Preprocessing(_) | StageKind::FeatureSelection(_) => None,
+        })
+    }
+
+    /// The files of the data and of weights, with their digests.
+    pub fn inputs(&self, inputs: &Inputs) -> Vec<InputSummary> {
+        let shown = |path: &PathBuf| path.strip_prefix(&self.folder).unwrap_or(path).to_owned();
+        let mut files = Vec::new();
+        for (set, paths) in &inputs.files {
+            let digests = self.source_digests.get(set).into_iter().flatten();
+            files.extend(paths.iter().zip(digests).map(|(path, blake3)| InputSummary {
+                set: set.clone(),
+                path: shown(path),
+                blake3: blake3.clone(),
+            }));
+        }
+        for (stage, path) in &inputs.weights {
+            let digest = self.weights_digests.get(stage).cloned().unwrap_or_default();
+            files.push(InputSummary { set: stage.clone(), path: shown(path), blake3: digest });
+        }
+        files
+    }
+
     /// The stages that end in models, from the first to a leaf.
     fn model_stages(&self, leaf: usize) -> impl DoubleEndedIterator<Item = usize> {
         let stages = &self.document.pipeline.stages;
@@ -281,6 +310,7 @@ impl<'a> Planner<'a> {
                 "data": self.raw()?.to_string(),
                 "chain": self.chain(leaf).into_iter().map(|stage| Some(self.fitted_for(leaf, stage)?.to_string())).collect::<Option<Vec<_>>>()?,
                 "models": self.models(leaf)?.into_iter().map(|(id, model)| (id, model.to_string())).collect::<IndexMap<_, _>>(),
+                "metric": self.metric(leaf),
                 }),
                 self.graph.lineage(leaf),
             )),

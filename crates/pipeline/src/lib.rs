@@ -5,6 +5,7 @@
 
 mod batch;
 mod bundle;
+mod environment;
 mod events;
 mod graph;
 mod headers;
@@ -17,6 +18,7 @@ mod run_folder;
 
 pub use batch::{Batch, BatchResult, Shard, batch};
 pub use bundle::{write_bundle, write_fitted};
+pub use environment::Environment;
 pub use events::{Event, Listener, RunStatus, TRACKING};
 pub use graph::{Graph, Node, NodeId, Work};
 pub use headers::{columns_of, format_of};
@@ -24,4 +26,6 @@ pub use host::{Gone, Host, HostMessage, Session, program as host_program, run_jo
 pub use keys::{LIBTORCH, LIGHTGBM, Outcome, Planner, Reason, Status};
 pub use project::{Error, Inputs, Project, expand, found_by};
 pub use run::{Choice, Interrupt, Options, RunResult, chosen_nodes, in_words, run, threads_of};
-pub use run_folder::{RunFolder, RunSummary, StageSummary, newest_run};
+pub use run_folder::{
+    FailureSummary, InputSummary, NodeSummary, RunFolder, RunSummary, StageSummary, Told, newest_run,
+};

@@ -7,16 +7,19 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
-use retune_protocol::{Device, ErrorClass, EvaluateJob, EventKind, Failure, FitJob, Job, ReadJob, Request, VERSION};
+use retune_protocol::{
+    Device, ErrorClass, EvaluateJob, EventKind, Failure, FitJob, Job, Level, ReadJob, Request, VERSION,
+};
 use retune_spec::{Document, StageKind};
 use retune_store::{Digest, Lock, Store, key_of};
 
+use crate::environment::Environment;
 use crate::events::{Event, Listener, RunStatus};
 use crate::graph::{Graph, NodeId, Work};
 use crate::host::{GRACE, Host, HostMessage, TICK};
 use crate::keys::{Outcome, Planner, Reason, Status};
 use crate::project::{Error, Inputs, Project};
-use crate::run_folder::{RunFolder, RunSummary, StageSummary};
+use crate::run_folder::{FailureSummary, RunFolder, RunSummary, StageSummary, Told};
 
 /// Which part of a pipeline.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -348,6 +351,7 @@ impl Scheduler<'_> {
                     .map(|stage| self.planner.fitted_for(leaf, stage))
                     .collect::<Option<_>>()?,
                 models: self.planner.models(leaf)?,
+                metric: self.planner.metric(leaf),
                 seed: pipeline.seed,
             }),
         })
@@ -437,11 +441,7 @@ impl Scheduler<'_> {
     }
 
     fn summarise(&mut self, node: NodeId, key: &Digest, outcome: &Outcome, cached: bool) {
-        let kind = match self.planner.graph.nodes[node].work {
-            Work::Read => "read",
-            Work::Evaluate(_) => "evaluate",
-            Work::Fit(stage) => self.planner.document.pipeline.stages[stage].kind.word(),
-        };
+        let kind = self.planner.graph.kind(self.planner.document, node);
         self.stages.push(StageSummary {
             name: self.planner.graph.nodes[node].name.clone(),
             kind: kind.to_owned(),
@@ -473,8 +473,24 @@ impl Scheduler<'_> {
         let order = |name: &str| self.planner.graph.nodes.iter().position(|node| node.name == name);
         self.stages.sort_by_key(|stage| order(&stage.name));
         let is_whole = self.stages.len() == self.planner.graph.nodes.len();
-        let summary =
-            self.folder.finish(self.store, &self.planner, std::mem::take(&mut self.stages), status.word(), seconds)?;
+        let failures = self
+            .failures
+            .iter()
+            .map(|(stage, failure)| FailureSummary { stage: stage.clone(), failure: failure.clone() });
+        let told = Told {
+            status: status.word(),
+            seconds,
+            stages: std::mem::take(&mut self.stages),
+            failures: failures.collect(),
+            inputs: self.planner.inputs(self.inputs),
+            environment: Environment::here(self.threads, self.options.device, self.planner.document.pipeline.seed),
+        };
+        let summary = self.folder.finish(self.store, &self.planner, told)?;
+        // The results are worth more than the page that shows them.
+        if let Err(error) = self.folder.write_report() {
+            let text = format!("the report was not written: {error}");
+            self.tell(Event::Message { stage: "report".to_owned(), level: Level::Warning, text })?;
+        }
         if is_whole && status == RunStatus::Done {
             self.folder.point_latest()?;
         }

@@ -3,13 +3,14 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use retune_protocol::{Failure, LEVELS};
+use retune_protocol::{EVALUATION, Failure, LEVELS, PROFILE, PROFILE_FILE};
 use retune_spec::Document;
 use retune_store::{Digest, Flush, Journal, Store};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::bundle::write_bundle;
+use crate::environment::Environment;
 use crate::events::Event;
 use crate::graph::Work;
 use crate::keys::{Outcome, Planner};
@@ -43,12 +44,76 @@ pub struct RunSummary {
     pub stages: Vec<StageSummary>,
     /// What is in `metrics.json`; null before anything was scored.
     pub metrics: Value,
+    /// When it began.
+    #[serde(default)]
+    pub begun: String,
+    /// Everything that the pipeline does, whether it ran or not, and what each needs.
+    #[serde(default)]
+    pub graph: Vec<NodeSummary>,
+    /// What failed.
+    #[serde(default)]
+    pub failures: Vec<FailureSummary>,
+    /// The files that were read, and their digests.
+    #[serde(default)]
+    pub inputs: Vec<InputSummary>,
+    /// What it ran on, and how it was called.
+    #[serde(default)]
+    pub environment: Option<Environment>,
+}
+
+/// What `run.json` says of a node of the graph.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct NodeSummary {
+    /// Its name.
+    pub name: String,
+    /// What it is: the word after `uses:`, `read` or `evaluate`.
+    pub kind: String,
+    /// The names of the nodes whose results it needs.
+    pub needs: Vec<String>,
+}
+
+/// What `run.json` says of a failure.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FailureSummary {
+    /// The stage that failed.
+    pub stage: String,
+    /// Why, and the way out.
+    #[serde(flatten)]
+    pub failure: Failure,
+}
+
+/// What `run.json` says of a file that was read.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct InputSummary {
+    /// The set that its rows belong to; of a weights file, the stage that starts from it.
+    pub set: String,
+    /// Where it is, from the current folder on where it lies there.
+    pub path: PathBuf,
+    /// The digest of its content.
+    pub blake3: String,
+}
+
+/// What is known of a run besides what its stages left.
+pub struct Told {
+    /// `done`, `failed` or `interrupted`.
+    pub status: &'static str,
+    /// Seconds that it took.
+    pub seconds: f64,
+    /// What was done.
+    pub stages: Vec<StageSummary>,
+    /// What failed.
+    pub failures: Vec<FailureSummary>,
+    /// The files that were read.
+    pub inputs: Vec<InputSummary>,
+    /// What it ran on.
+    pub environment: Environment,
 }
 
 /// The folder of one run.
 pub struct RunFolder {
     path: PathBuf,
     pipeline: String,
+    begun: String,
     journal: Journal,
 }
 
@@ -58,14 +123,16 @@ impl RunFolder {
         let parent = runs.join(pipeline);
         let cannot = |error: std::io::Error| retune_store::StoreError::write(&parent, None, error);
         fs::create_dir_all(&parent).map_err(cannot)?;
-        let time = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
+        let now = jiff::Timestamp::now();
+        let (time, begun) =
+            (now.strftime("%Y%m%dT%H%M%SZ").to_string(), now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
         let names = std::iter::once(time.clone()).chain((2..).map(|n| format!("{time}-{n}")));
         for name in names {
             let path = parent.join(name);
             match fs::create_dir(&path) {
                 Ok(()) => {
                     let journal = Journal::open(&path.join("journal.jsonl"), Flush::Never)?;
-                    return Ok(Self { path, pipeline: pipeline.to_owned(), journal });
+                    return Ok(Self { path, pipeline: pipeline.to_owned(), begun, journal });
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(cannot(error).into()),
@@ -85,22 +152,40 @@ impl RunFolder {
     }
 
     /// Writes the results that there are.
-    pub fn finish(
-        &mut self,
-        store: &Store,
-        planner: &Planner,
-        stages: Vec<StageSummary>,
-        status: &str,
-        seconds: f64,
-    ) -> Result<RunSummary, Error> {
+    pub fn finish(&self, store: &Store, planner: &Planner, told: Told) -> Result<RunSummary, Error> {
         let document: &Document = planner.document;
         self.write("pipeline.resolved.yaml", document.resolved_yaml().as_bytes())?;
         self.copy_tables(store, planner)?;
+        self.copy_profile(store, planner)?;
         let metrics = self.write_results(store, planner)?;
-        let summary =
-            RunSummary { pipeline: self.pipeline.clone(), status: status.to_owned(), seconds, stages, metrics };
+        let Told { status, seconds, stages, failures, inputs, environment } = told;
+        let summary = RunSummary {
+            pipeline: self.pipeline.clone(),
+            status: status.to_owned(),
+            seconds,
+            stages,
+            metrics,
+            begun: self.begun.clone(),
+            graph: planner.graph.summary(document),
+            failures,
+            inputs,
+            environment: Some(environment),
+        };
         self.write_json("run.json", &summary)?;
         Ok(summary)
+    }
+
+    /// Writes the page that shows the run, from what lies in the folder.
+    pub fn write_report(&self) -> Result<(), Error> {
+        let page = retune_report::render(&self.path).map_err(|error| Failure::failed(error.to_string()))?;
+        self.write(retune_report::FILE, page.as_bytes())
+    }
+
+    /// What is in the columns of the data.
+    fn copy_profile(&self, store: &Store, planner: &Planner) -> Result<(), Error> {
+        let profile = planner.outcome(0).and_then(|outcome| outcome.object(PROFILE));
+        let Some(profile) = profile.and_then(|digest| store.object(digest).transpose()) else { return Ok(()) };
+        self.write(PROFILE_FILE, &profile?.read_bytes(PROFILE_FILE)?)
     }
 
     /// `metrics.json`, predictions and a bundle for each stage that nothing follows.
@@ -133,11 +218,11 @@ impl RunFolder {
                 scores["stage"] = json!(pipeline.stages[leaf].id);
                 scores["guard"] = tuning_details(store, planner, leaf)?;
                 results.push(scores);
-                if evaluation.manifest().files.iter().any(|file| file.path == "predictions.parquet") {
-                    self.write(
-                        &format!("predictions{suffix}.parquet"),
-                        &evaluation.read_bytes("predictions.parquet")?,
-                    )?;
+                for (name, ending) in [("predictions", "parquet"), (EVALUATION, "json")] {
+                    let file = format!("{name}.{ending}");
+                    if evaluation.manifest().files.iter().any(|stored| stored.path == file) {
+                        self.write(&format!("{name}{suffix}.{ending}"), &evaluation.read_bytes(&file)?)?;
+                    }
                 }
             }
         }
@@ -160,6 +245,7 @@ impl RunFolder {
                 let bytes = report.read_bytes(&file.path)?;
                 match file.path.as_str() {
                     "report.json" => self.write(&format!("stages/{}.json", spec.id), &bytes)?,
+                    "tables.json" => self.write(&format!("stages/{}.tables.json", spec.id), &bytes)?,
                     table if alone => self.write(table, &bytes)?,
                     table => {
                         let (name, ending) = table.rsplit_once('.').unwrap_or((table, "bin"));

@@ -115,6 +115,9 @@ pub struct EvaluateJob {
     pub chain: Vec<Digest>,
     /// The models to score, by stage id; the first is the base of comparison.
     pub models: IndexMap<String, Digest>,
+    /// What the last model was chosen by, for the importance of columns; that of the task where nothing is said.
+    #[serde(default)]
+    pub metric: Option<Metric>,
     /// The run's seed.
     pub seed: u64,
 }
@@ -334,6 +337,15 @@ pub const LEVELS: &str = "levels";
 
 /// The file of [`LEVELS`].
 pub const LEVELS_FILE: &str = "levels.json";
+
+/// What the job `read` publishes its look at the columns of the training rows as.
+pub const PROFILE: &str = "profile";
+
+/// The file of [`PROFILE`].
+pub const PROFILE_FILE: &str = "profile.json";
+
+/// What the job `evaluate` publishes its scores as; in there, `evaluation.json` has the curves, errors and importances behind them.
+pub const EVALUATION: &str = "evaluation";
 
 /// What a model selection's job publishes a stage before it as, where it fitted that stage anew.
 pub fn refitted(id: &str) -> String {

@@ -3,7 +3,7 @@
 use indexmap::IndexMap;
 use retune_estimators::{Model, truth_of};
 use retune_metrics::{Interval, Prediction, Truth, interval, paired_difference};
-use retune_protocol::{EvaluateJob, Level, ScoreJob};
+use retune_protocol::{EVALUATION, EvaluateJob, Level, ScoreJob};
 use retune_spec::Metric;
 use retune_spec::data::TaskKind;
 use retune_stage::{Design, FittedChain, Progress, Result, Seed, StageError, Task};
@@ -11,6 +11,7 @@ use retune_store::Store;
 use serde_json::{Value, json};
 
 use crate::bundle::{Bundle, through};
+use crate::insight::{Scored, insight};
 use crate::objects::{Objects, fitted, object};
 use crate::serve::Output;
 
@@ -19,9 +20,6 @@ const RESAMPLES: usize = 1000;
 
 /// The confidence of the intervals shown.
 const CONFIDENCE: f64 = 0.95;
-
-/// The kind of an object that holds an evaluation.
-const EVALUATION: &str = "evaluation";
 
 /// Scores base and tuned model on the test rows (on the validation rows where no row was set aside for the test).
 pub fn evaluate(job: &EvaluateJob, store: &Store, objects: &mut Objects, progress: &dyn Progress) -> Result<Output> {
@@ -35,11 +33,12 @@ pub fn evaluate(job: &EvaluateJob, store: &Store, objects: &mut Objects, progres
         let text = "there are no test rows: the scores are of validation rows, which fine-tuning has looked at";
         progress.message(Level::Warning, text);
     }
-    let chain = FittedChain {
-        stages: job.chain.iter().map(|digest| Ok(fitted(store, digest)?.into())).collect::<Result<_>>()?,
+    let chain = || -> Result<FittedChain> {
+        let stages = job.chain.iter().map(|digest| Ok(fitted(store, digest)?.into()));
+        Ok(FittedChain { stages: stages.collect::<Result<_>>()? })
     };
     // Scores are of all rows at once.
-    let transformed = through(chain, rows)?.gather()?;
+    let transformed = through(chain()?, rows.clone())?.gather()?;
     let design = transformed.design()?;
     let mut scored = Vec::new();
     for (done, (id, digest)) in job.models.iter().enumerate() {
@@ -50,8 +49,16 @@ pub fn evaluate(job: &EvaluateJob, store: &Store, objects: &mut Objects, progres
         scored.push((id.clone(), model, prediction));
     }
     let seed = Seed(job.seed).derive("evaluate").0;
-    let scores = describe(set, &design, &scored, seed)?;
+    let mut scores = describe(set, &design, &scored, seed)?;
     let writer = store.writer()?;
+    if let Some((_, model, _)) = scored.last() {
+        let metric = job.metric.unwrap_or(Metric::default_for(model.task.kind()));
+        scores["metric"] = json!(metric.word());
+        let truth = truth_of(design.target()?);
+        let seed = Seed(job.seed).derive("insight");
+        let scored = Scored { raw: &rows, chain: &chain()?, models: &scored, truth, metric, seed };
+        writer.write_json(&format!("{EVALUATION}.json"), &insight(&scored, progress)?)?;
+    }
     writer.write_json("scores.json", &scores)?;
     if let Some((_, model, _)) = scored.last() {
         let table = model.predictions(&transformed)?;
@@ -59,7 +66,7 @@ pub fn evaluate(job: &EvaluateJob, store: &Store, objects: &mut Objects, progres
     }
     let digest = store.publish(writer, EVALUATION, 1, json!({}))?;
     let summary = format!("{} {set} rows", design.n_rows());
-    Ok((IndexMap::from([("evaluation".to_owned(), digest)]), json!({ "summary": summary })))
+    Ok((IndexMap::from([(EVALUATION.to_owned(), digest)]), json!({ "summary": summary })))
 }
 
 /// Scores a bundle on files that have the target.

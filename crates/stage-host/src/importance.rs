@@ -16,14 +16,14 @@ use retune_protocol::{ImportanceJob, Level};
 use retune_spec::Metric;
 use retune_stage::{Field, FittedChain, Kind, Progress, Result, Rows, Schema, Seed, StageError, Table, Task};
 use retune_table::{OutputFile, TargetPolicy};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::apply::refuse_overwriting;
 use crate::bundle::Bundle;
 use crate::serve::Output;
 
 /// What shuffling some columns does to the score.
-struct Fall {
+pub struct Fall {
     name: String,
     columns: Vec<String>,
     /// The mean over the shuffles; above 0 where the score gets worse.
@@ -31,8 +31,33 @@ struct Fall {
     interval: [f64; 2],
 }
 
-/// Shuffles every column, or group of columns, `repeats` times and scores the model each time (Breiman 2001; Fisher, Rudin and Dominici 2019). The columns are
-/// those that the bundle reads, before any of its stages.
+/// How columns are shuffled, and what is scored.
+pub struct Shuffles<'a> {
+    /// The stages before the model.
+    pub chain: &'a FittedChain,
+    /// The model.
+    pub model: &'a Model,
+    /// The score.
+    pub metric: Metric,
+    /// Shuffles of each column or group.
+    pub repeats: usize,
+    /// What is drawn by.
+    pub seed: Seed,
+}
+
+impl Shuffles<'_> {
+    /// What came of it as JSON: the score of the rows as they are, and the columns, the most important ones first.
+    pub fn told(&self, base: f64, falls: &[Fall], n_rows: usize) -> Value {
+        let of = |(at, fall): (usize, &Fall)| {
+            let [low, high] = fall.interval;
+            json!({ "rank": at + 1, "name": fall.name, "columns": fall.columns, "importance": fall.mean, "low": low, "high": high, "reason": reason(fall, self.metric) })
+        };
+        let features: Vec<Value> = falls.iter().enumerate().map(of).collect();
+        json!({ "metric": self.metric.word(), "score": base, "n_rows": n_rows, "repeats": self.repeats, "features": features })
+    }
+}
+
+/// Shuffles every column of a bundle's input, or group of columns: those that the bundle reads, before any of its stages.
 pub fn importance(job: &ImportanceJob, progress: &dyn Progress) -> Result<Output> {
     if let Some(output) = &job.output {
         refuse_overwriting(&job.artifact, &job.input, output)?;
@@ -44,43 +69,46 @@ pub fn importance(job: &ImportanceJob, progress: &dyn Progress) -> Result<Output
     let model =
         fitted.as_any().downcast_ref::<Model>().ok_or_else(|| StageError::failed("the last stage is no model"))?;
     let metric = metric_of(job, &model.task)?;
-    let judged = |table: &Table| judge(&chain, model, metric, table);
-    let base = judged(&table)?;
-    let groups = groups(&table, job)?;
-    let total = groups.len() * job.repeats;
+    let shuffles = Shuffles { chain: &chain, model, metric, repeats: job.repeats, seed: Seed(job.seed) };
+    let (base, falls) = falls(&shuffles, &table, &groups(&table, job)?, progress)?;
+    if let Some(output) = &job.output {
+        let mut file = OutputFile::create(output)?;
+        file.push(&as_table(&falls, metric)?)?;
+        file.finish()?;
+    }
+    Ok((IndexMap::new(), shuffles.told(base, &falls, table.n_rows())))
+}
+
+/// The score, and what it loses where each group of columns is shuffled, scored `repeats` times (Breiman 2001; Fisher, Rudin and Dominici 2019); the greatest loss first.
+pub fn falls(
+    shuffles: &Shuffles,
+    table: &Table,
+    groups: &[(String, Vec<String>)],
+    progress: &dyn Progress,
+) -> Result<(f64, Vec<Fall>)> {
+    let Shuffles { chain, model, metric, repeats, seed } = *shuffles;
+    let judged = |table: &Table| judge(chain, model, metric, table);
+    let base = judged(table)?;
+    let total = groups.len() * repeats;
     progress.update("shuffling", 0, Some(total as u64));
     let done = AtomicUsize::new(0);
     let fall = |(name, columns): &(String, Vec<String>)| {
         let once = |repeat: usize| {
             progress.check_cancelled()?;
-            let seed = Seed(job.seed).derive(name).derive(&repeat.to_string());
-            let shuffled = judged(&shuffled(&table, columns, seed)?)?;
+            let seed = seed.derive(name).derive(&repeat.to_string());
+            let shuffled = judged(&shuffled(table, columns, seed)?)?;
             let n = done.fetch_add(1, Ordering::Relaxed) + 1;
             progress.update("shuffling", n as u64, Some(total as u64));
             Ok(if metric.greater_is_better() { base - shuffled } else { shuffled - base })
         };
-        let falls: Vec<f64> = (0..job.repeats).map(once).collect::<Result<_>>()?;
+        let falls: Vec<f64> = (0..repeats).map(once).collect::<Result<_>>()?;
         let mean = Mean::of(&falls);
         let interval = mean.interval().unwrap_or([mean.value; 2]);
         Ok(Fall { name: name.clone(), columns: columns.clone(), mean: mean.value, interval })
     };
     let mut falls: Vec<Fall> = groups.par_iter().map(fall).collect::<Result<_>>()?;
     falls.sort_by(|a, b| b.mean.total_cmp(&a.mean));
-    if let Some(output) = &job.output {
-        let mut file = OutputFile::create(output)?;
-        file.push(&as_table(&falls, metric)?)?;
-        file.finish()?;
-    }
-    let features: Vec<_> = falls
-        .iter()
-        .enumerate()
-        .map(|(at, fall)| {
-            let [low, high] = fall.interval;
-            json!({ "rank": at + 1, "name": fall.name, "columns": fall.columns, "importance": fall.mean, "low": low, "high": high, "reason": reason(fall, metric) })
-        })
-        .collect();
-    let summary = json!({ "metric": metric.word(), "score": base, "n_rows": table.n_rows(), "repeats": job.repeats, "features": features });
-    Ok((IndexMap::new(), summary))
+    Ok((base, falls))
 }
 
 fn judge(chain: &FittedChain, model: &Model, metric: Metric, table: &Table) -> Result<f64> {

@@ -7,6 +7,7 @@ mod doctor;
 mod evaluate;
 mod fit;
 mod importance;
+mod insight;
 mod objects;
 mod profile;
 mod progress;

@@ -9,10 +9,10 @@ use retune_stage::{
     Fitted, PIECE_ROWS, Pieces, Progress, Result, Rows, SaveDir, StageError, StageReport, StoredPieces, Table,
 };
 use retune_store::{Artifact, ArtifactWriter, Digest, Store};
-use retune_table::{ArrowFile, IngestFiles, IngestReport, IpcFile, in_order};
+use retune_table::{ArrowFile, IngestFiles, IngestReport, IpcFile, frame_json, in_order};
 use retune_tensor::Tensors;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::bundle::OpenBundle;
 use crate::registry::{FITTED_VERSION, load_fitted};
@@ -25,6 +25,9 @@ const ROWS_VERSION: u32 = 1;
 
 /// The kind of an object that holds a report.
 const REPORT: &str = "report";
+
+/// Rows of a report's table that are written as JSON beside it, for programs that read no tables.
+const TOLD_ROWS: usize = 500;
 
 /// Rows objects that stay in memory.
 const KEPT: usize = 4;
@@ -247,11 +250,14 @@ pub fn publish_fitted(store: &Store, fitted: &dyn Fitted) -> Result<Digest> {
 pub fn publish_report(store: &Store, report: &mut StageReport) -> Result<Digest> {
     let writer = store.writer()?;
     writer.write_json("report.json", report)?;
+    // What the details hold already is not written twice.
+    let told = report.tables.iter().filter(|(name, _)| report.details.get(name).is_none());
+    let told: IndexMap<&str, Value> = told.map(|(name, frame)| (name.as_str(), frame_json(frame, TOLD_ROWS))).collect();
+    if !told.is_empty() {
+        writer.write_json("tables.json", &told)?;
+    }
     for (name, frame) in &mut report.tables {
         retune_table::write_parquet(frame, &writer.file_path(&format!("{name}.parquet"))?)?;
-    }
-    for (name, svg) in &report.pictures {
-        writer.write_bytes(&format!("{name}.svg"), svg.as_bytes())?;
     }
     Ok(store.publish(writer, REPORT, 1, json!({}))?)
 }

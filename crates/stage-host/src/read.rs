@@ -5,16 +5,19 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
-use retune_protocol::{IMAGE_PATHS, IMAGE_PATHS_FILE, LEVELS, LEVELS_FILE, Level, ReadJob};
+use retune_protocol::{IMAGE_PATHS, IMAGE_PATHS_FILE, LEVELS, LEVELS_FILE, Level, PROFILE, PROFILE_FILE, ReadJob};
 use retune_spec::Data;
 use retune_spec::data::TaskKind;
-use retune_stage::{Progress, Result, Rows, Schema, Seed, SourcePieces, StageError, Table, Task};
+use retune_stage::{PIECE_ROWS, Progress, Result, Rows, Schema, Seed, SourcePieces, StageError, Table, Task};
 use retune_store::Store;
-use retune_table::{ConformFiles, Files, IngestFiles, Kind, Parts, ReadOptions, ingest, ingest_like, split};
-use serde_json::json;
+use retune_table::{ConformFiles, Files, IngestFiles, Kind, Parts, ReadOptions, ingest, ingest_like, profile, split};
+use serde_json::{Value, json};
 
 use crate::objects::{Objects, RowsWriter, Sets, is_large};
 use crate::serve::Output;
+
+/// Training rows that are looked at for the report.
+const PROFILED_ROWS: usize = 50_000;
 
 /// Reads the files, gives columns roles and kinds, and divides the rows. Files that are large are never in memory as a whole.
 pub fn read(job: &ReadJob, store: &Store, objects: &mut Objects, progress: &dyn Progress) -> Result<Output> {
@@ -61,6 +64,11 @@ pub fn read(job: &ReadJob, store: &Store, objects: &mut Objects, progress: &dyn 
         writer.write_json(LEVELS_FILE, &levels)?;
         published.insert(LEVELS.to_owned(), store.publish(writer, LEVELS, 1, json!({}))?);
     }
+    if let Some(train) = objects.rows(store, &rows)?.get("train") {
+        let writer = store.writer()?;
+        writer.write_json(PROFILE_FILE, &profile_of(train)?)?;
+        published.insert(PROFILE.to_owned(), store.publish(writer, PROFILE, 1, json!({}))?);
+    }
     let images: Vec<String> =
         schema.features().filter(|field| field.kind == Kind::Image).map(|field| field.name.clone()).collect();
     let paths = if images.is_empty() { BTreeSet::new() } else { image_paths(&images, &*objects.rows(store, &rows)?)? };
@@ -104,6 +112,27 @@ fn levels(train: Option<&Rows>) -> Result<IndexMap<String, Vec<String>>> {
     }
     let known = names.into_iter().zip(found).filter_map(|(name, words)| Some((name, words?.into_iter().collect())));
     Ok(known.collect())
+}
+
+/// What is in the columns of the training rows. Of many rows so many are looked at, evenly spread; of rows that are read by pieces, whole pieces.
+fn profile_of(train: &Rows) -> Result<Value> {
+    let n_rows = train.n_rows();
+    let spread = |n: usize, most: usize| -> Vec<usize> {
+        let shown = n.min(most.max(1));
+        (0..shown).map(|place| place * n / shown).collect()
+    };
+    let table = match train {
+        Rows::Table(table) if n_rows <= PROFILED_ROWS => table.clone(),
+        Rows::Table(table) => table.take(&spread(n_rows, PROFILED_ROWS))?,
+        Rows::Pieces(pieces) => {
+            let chosen = spread(pieces.n_pieces(), PROFILED_ROWS.div_ceil(PIECE_ROWS));
+            let chosen: Vec<Table> =
+                chosen.into_iter().map(|index| pieces.piece(index, None)).collect::<Result<_>>()?;
+            Table::concat(&chosen, pieces.schema())?
+        }
+        Rows::Tensors(_) => return Ok(Value::Null),
+    };
+    Ok(json!({ "rows": n_rows, "looked_at": table.n_rows(), "columns": profile(&table)? }))
 }
 
 /// The paths in columns of images: the rows hold them in place of what is in the files.

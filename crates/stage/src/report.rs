@@ -19,9 +19,6 @@ pub struct StageReport {
     /// Tables that belong to the report, by name: `leaderboard`, `features`, `quarantine`. Stored as parquet beside it.
     #[serde(skip)]
     pub tables: Vec<(String, DataFrame)>,
-    /// Pictures that belong to the report, by name, as SVG. Stored beside it.
-    #[serde(skip)]
-    pub pictures: Vec<(String, String)>,
 }
 
 /// Rows in + added = rows out + dropped + quarantined.

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use retune_pipeline::{Graph, Project, Work};
+use retune_report::graph::{Node, file};
 
 use crate::Outcome;
 use crate::arguments::{Graph as Arguments, GraphFormat};
@@ -33,6 +34,17 @@ pub fn graph(arguments: &Arguments) -> Outcome {
                     let _ = writeln!(text, "  n{need} --> n{node}");
                 }
             }
+            Ok(())
+        }
+        GraphFormat::Svg => {
+            let nodes: Vec<Node> = nodes
+                .map(|node| {
+                    let (name, kind) = (graph.nodes[node].name.clone(), graph.kind(&document, node));
+                    let note = if name.starts_with(kind) { String::new() } else { kind.to_owned() };
+                    Node { name, note, needs: graph.nodes[node].needs.clone(), ..Node::default() }
+                })
+                .collect();
+            text = file(&format!("Graph of {}", document.pipeline.name), &nodes);
             Ok(())
         }
         GraphFormat::Dot => {

@@ -1,12 +1,14 @@
 //! One file for each command.
 
 pub mod apply;
+pub mod compare;
 pub mod doctor;
 pub mod graph;
 pub mod init;
 pub mod pages;
 pub mod plan;
 pub mod predict;
+pub mod report;
 pub mod run;
 pub mod schema;
 pub mod show;

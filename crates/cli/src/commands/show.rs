@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum;
 use retune_pipeline::{Error, Project, RunSummary, newest_run};
 use retune_protocol::Failure;
+use retune_report::numbers::digits;
 use serde_json::Value;
 
 use crate::Outcome;
@@ -12,7 +13,7 @@ use crate::arguments::{Part, Show};
 use crate::exit::Exit;
 use crate::output::{self, QUIET, STRONG};
 use crate::progress::duration;
-use crate::results::{digits, print_metrics};
+use crate::results::print_metrics;
 
 /// Shows what a run left.
 pub fn show(arguments: &Show) -> Outcome {
@@ -72,7 +73,7 @@ fn part_of(word: &Path) -> Result<Part, Failure> {
 }
 
 /// A run's folder: the path itself, or the newest run of a pipeline of that name, whatever came of it.
-fn folder_of(path: &Path) -> Result<PathBuf, Error> {
+pub fn folder_of(path: &Path) -> Result<PathBuf, Error> {
     let runs = Project::here(None)?.runs;
     let itself = path.join("run.json").exists().then(|| path.to_owned());
     itself.or_else(|| newest_run(path)).or_else(|| newest_run(&runs.join(path))).ok_or_else(|| {
