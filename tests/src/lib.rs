@@ -216,9 +216,10 @@ impl Output {
         self
     }
 
-    /// The lines from the one that begins with `start`, without blanks at their ends.
+    /// The lines from the one that begins with `start` up to what to do next, without blanks at their ends.
     pub fn lines_from(&self, start: &str) -> String {
         let lines = self.stderr.lines().map(str::trim_end).skip_while(|line| !line.trim_start().starts_with(start));
+        let lines = lines.take_while(|line| !line.starts_with("next: "));
         lines.collect::<Vec<_>>().join("\n")
     }
 }

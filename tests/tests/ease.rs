@@ -48,7 +48,7 @@ fn bash_completes_options_and_their_words() {
     place.write("retune.bash", place.ok(&["completions", "bash"]));
     let complete = |words: &str, current: &str| {
         let script = format!(
-            "source ./retune.bash; COMP_WORDS=({words} '{current}'); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); _retune retune '{current}'; printf '%s\\n' \"${{COMPREPLY[@]}}\""
+            "source ./retune.bash; COMP_WORDS=({words} '{current}'); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); _retune retune '{current}' \"${{COMP_WORDS[COMP_CWORD-1]}}\"; printf '%s\\n' \"${{COMPREPLY[@]}}\""
         );
         let output = Command::new("bash").args(["-c", &script]).current_dir(place.path("")).output();
         output.ok().map(|output| String::from_utf8(output.stdout).unwrap())
@@ -109,7 +109,7 @@ fn the_doctor_says_what_is_there() {
     );
     assert_eq!(json["healthy"], true);
     place.write("store/objects/x", vec![0; 450_000]);
-    assert_has(&place.ok(&["doctor"]), &["/store of 450 kB; "]);
+    assert_has(&place.ok(&["doctor"]), &["  store of 450 kB; "]);
 }
 
 /// A program in place of `retune-stage`.

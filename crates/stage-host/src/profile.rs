@@ -1,9 +1,10 @@
 //! The job `profile`: a look at the columns of files, for `retune init`.
 
 use indexmap::IndexMap;
+use polars::prelude::DataType;
 use retune_protocol::ProfileJob;
-use retune_spec::Data;
 use retune_spec::data::TaskKind;
+use retune_spec::{Data, Kind};
 use retune_stage::{Result, Table, Target, Task};
 use retune_table::{ReadOptions, ingest, profile as profile_table, read_files, split};
 use serde_json::{Value, json};
@@ -12,8 +13,12 @@ use crate::serve::Output;
 
 /// Looks at every column, and at what the split that is taken where none is written leaves to learn from.
 pub fn profile(job: &ProfileJob) -> Result<Output> {
-    let data: Data = serde_json::from_value(json!({ "path": "", "target": job.target }))?;
-    let (table, report) = ingest(&read_files(&job.input, &ReadOptions::default())?, &data)?;
+    let frame = read_files(&job.input, &ReadOptions::default())?;
+    // What bytes are must be said; they are hardly anything but images.
+    let bytes = frame.columns().iter().filter(|column| column.dtype() == &DataType::Binary);
+    let images: IndexMap<&str, Kind> = bytes.map(|column| (column.name().as_str(), Kind::Image)).collect();
+    let data: Data = serde_json::from_value(json!({ "path": "", "target": job.target, "columns": images }))?;
+    let (table, report) = ingest(&frame, &data)?;
     Ok((
         IndexMap::new(),
         json!({

@@ -114,6 +114,9 @@ fn pipeline_of(stem: &str, arguments: &Init, profile: &Value) -> Result<String, 
     say("data:");
     say(&format!("  path: {}", quoted(&data.to_string())));
     say(&format!("  target: {}  # {}", quoted(&arguments.target), task_in_words(&schema)));
+    if let Some(image) = image {
+        say(&format!("  columns: {{ {}: image }}  # encoded images: PNG, JPEG ...", quoted(&image.name)));
+    }
     let ids = named(&is_id);
     if !ids.is_empty() {
         say(&format!(
