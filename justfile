@@ -49,6 +49,11 @@ install INTO=(env("HOME") / ".local/bin"): build
 test: lint build && stale pipelines
     cargo test --release --workspace
 
+# Checks that need what `just test` does not: reports in headless Chromium (Debian's, and npm's playwright-core and axe-core in the cache folder)
+integration: build pipelines
+    scripts/browser.sh "{{ cache }}/browser"
+    node scripts/check_reports.mjs "{{ cache }}/browser" "{{ cache }}/browser/screenshots" runs/*/latest/report.html
+
 # Formatting, and clippy with warnings as errors
 lint: setup
     cargo fmt --all --check

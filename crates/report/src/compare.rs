@@ -259,7 +259,7 @@ impl Comparison {
     }
 
     fn best_table(&self) -> Markup {
-        let mut table = Table::new("Best trials", ["run", "stage", "family", "values", "score"], 4).class("words");
+        let mut table = Table::new("Best trials", ["run", "stage", "family", "values", "score"], 4);
         for (name, best) in self.names().iter().zip(self.best()) {
             for [stage, family, values, score] in best {
                 table.row([name.clone(), stage, family, values, score]);

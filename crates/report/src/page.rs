@@ -80,7 +80,6 @@ pub struct Table {
     rows: Vec<Vec<Markup>>,
     left: usize,
     left_out: usize,
-    classes: &'static str,
 }
 
 impl Table {
@@ -91,7 +90,7 @@ impl Table {
 
     /// Adds a row of texts.
     pub fn row<S: AsRef<str>>(&mut self, cells: impl IntoIterator<Item = S>) {
-        self.rows.push(cells.into_iter().map(|cell| html! { (cell.as_ref()) }).collect());
+        self.rows.push(cells.into_iter().map(|cell| text(cell.as_ref())).collect());
     }
 
     /// Adds a row of cells that are more than text.
@@ -114,13 +113,6 @@ impl Table {
         self
     }
 
-    /// With a class of its own.
-    #[must_use]
-    pub fn class(mut self, class: &'static str) -> Self {
-        self.classes = class;
-        self
-    }
-
     /// Whether there is no row.
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
@@ -131,7 +123,7 @@ impl Table {
         let side = |column: usize| (column >= self.left).then_some("n");
         html! {
             div.scroll role="region" tabindex="0" aria-label=(self.caption) {
-                table class=(self.classes) {
+                table {
                     caption.hidden { (self.caption) }
                     thead { tr { @for (column, name) in self.head.iter().enumerate() { th scope="col" class=[side(column)] { (name) } } } }
                     tbody {
@@ -147,6 +139,18 @@ impl Table {
             }
             @if self.left_out > 0 { p.note { "And " (self.left_out) " more " (if self.left_out == 1 { "row" } else { "rows" }) " that are not shown here." } }
         }
+    }
+
+    /// The first rows, and a table of the others behind a line that opens it.
+    pub fn opening(mut self, n_open: usize) -> Markup {
+        let rest = self.rows.split_off(self.rows.len().min(n_open));
+        let n = rest.len() + self.left_out;
+        let rest = Self { rows: rest, caption: format!("{}, the others", self.caption), ..self.clone() };
+        if rest.rows.is_empty() {
+            return self.draw();
+        }
+        self.left_out = 0;
+        html! { (self.draw()) (rest.folded(&format!("{n} more"))) }
     }
 
     /// The table behind a line that opens it.
@@ -174,6 +178,12 @@ pub fn figure(title: &str, note: &str, plot: Option<Markup>, legend: &Markup, ta
 /// Figures side by side where there is room.
 pub fn grid(figures: &[Markup]) -> Markup {
     html! { div.grid { @for figure in figures { (figure) } } }
+}
+
+/// A text that gets room where it is a long one, so that a column of it does not become a word wide.
+pub fn text(text: &str) -> Markup {
+    const LONG: usize = 26;
+    html! { @if text.chars().count() > LONG { span.long { (text) } } @else { (text) } }
 }
 
 /// A sentence that matters, in a box. `tone` is `good`, `bad`, `warn` or `info`.

@@ -231,12 +231,13 @@ fn swatch(style: Style) -> &'static str {
 }
 
 /// Counts between edges, as bars.
-pub fn histogram(title: &str, label: &str, edges: &[f64], counts: &[f64]) -> Option<Markup> {
+pub fn histogram(title: &str, x: Axis, edges: &[f64], counts: &[f64]) -> Option<Markup> {
     if edges.len() != counts.len() + 1 || counts.is_empty() {
         return None;
     }
     let most = counts.iter().copied().fold(0.0, f64::max);
-    let (x, y) = (Axis::of(label), Axis::of("rows"));
+    let y = Axis::of("rows");
+    let edges: Vec<f64> = edges.iter().map(|&edge| x.place(edge)).collect();
     let ends = [x.ends(edges.iter().copied(), 0.02), (0.0, (most * 1.05).max(1.0))];
     Frame { title, x: &x, y: &y, ends, x_grid: false }.draw(|chart| {
         let bars = counts.iter().zip(edges.windows(2));
@@ -465,8 +466,8 @@ mod tests {
         let mut plot = lines(vec![(1e-6, 1.0), (0.0, 2.0), (1e-2, 3.0)]);
         plot.x = plot.x.log_if(true);
         assert!(plot.draw().unwrap().into_string().contains("1.0e-5"));
-        assert!(histogram("h", "x", &[0.0, 1.0], &[2.0, 3.0]).is_none());
-        assert!(histogram("h", "x", &[0.0, 1.0, 2.0], &[0.0, 0.0]).is_some());
+        assert!(histogram("h", Axis::of("x"), &[0.0, 1.0], &[2.0, 3.0]).is_none());
+        assert!(histogram("h", Axis::of("x"), &[0.0, 1.0, 2.0], &[0.0, 0.0]).is_some());
     }
 
     #[test]

@@ -44,11 +44,11 @@ const THUMBNAIL: usize = 48;
 const IMAGE: Limits = Limits { max_pixels: 100_000_000, max_bytes: 64 << 20 };
 
 /// Shuffles of a column.
-const REPEATS: usize = 2;
+const REPEATS: usize = 5;
 
 /// Rows that are shuffled: as many that all shuffles together take [`SHUFFLED`] rows through the chain, within these bounds.
-const SHUFFLED: usize = 40_000;
-const FEWEST_ROWS: usize = 200;
+const SHUFFLED: usize = 25_000;
+const FEWEST_ROWS: usize = 100;
 const MOST_ROWS: usize = 1000;
 
 /// Of more columns none is shuffled.
@@ -187,8 +187,8 @@ fn residuals(truth: &[f64], predicted: &[f64]) -> Value {
     let shown = truth.len().min(SCATTERED);
     let points: Vec<[f64; 2]> =
         (0..shown).map(|place| place * truth.len() / shown).map(|row| [truth[row], predicted[row]]).collect();
-    let Histogram { edges, counts } =
-        Histogram::of(&residuals, RESIDUAL_BARS).unwrap_or(Histogram { edges: Vec::new(), counts: Vec::new() });
+    let spread = Histogram::of(&residuals, RESIDUAL_BARS);
+    let (edges, counts) = spread.map_or_else(Default::default, |spread| (spread.edges, spread.counts));
     json!({ "edges": edges, "counts": counts, "points": points, "rows": truth.len() })
 }
 

@@ -42,6 +42,9 @@ pub struct Histogram {
     pub edges: Vec<f64>,
     /// How many values lie between an edge and the next. The first and the last count what lies beyond, too.
     pub counts: Vec<usize>,
+    /// Whether the bars are of equal ratios: of values that are positive and spread over three orders of magnitude.
+    #[serde(default)]
+    pub is_log: bool,
 }
 
 impl Histogram {
@@ -55,16 +58,20 @@ impl Histogram {
         if low >= high {
             (low, high) = (first, last);
         }
+        let is_log = low > 0.0 && high / low >= 1000.0;
+        let place = |value: f64| if is_log { value.max(f64::MIN_POSITIVE).ln() } else { value };
+        let (low, high) = (place(low), place(high));
         let width = (high - low) / n_bars as f64;
         if width <= 0.0 || !width.is_finite() {
             return None;
         }
         let mut counts = vec![0; n_bars];
         for value in &sorted {
-            counts[(((value - low) / width).max(0.0) as usize).min(n_bars - 1)] += 1;
+            counts[(((place(*value) - low) / width).max(0.0) as usize).min(n_bars - 1)] += 1;
         }
-        let edges = (0..=n_bars).map(|edge| if edge == n_bars { high } else { low + width * edge as f64 }).collect();
-        Some(Self { edges, counts })
+        let edge = |edge: usize| if edge == n_bars { high } else { low + width * edge as f64 };
+        let edges = (0..=n_bars).map(edge).map(|edge| if is_log { edge.exp() } else { edge }).collect();
+        Some(Self { edges, counts, is_log })
     }
 }
 
@@ -153,7 +160,8 @@ mod tests {
     fn a_single_outlier_does_not_press_all_others_into_one_bar() {
         let mut values: Vec<f64> = (0..1000).map(f64::from).collect();
         values.extend([1e12, f64::NAN]);
-        let Histogram { edges, counts } = Histogram::of(&values, 10).unwrap();
+        let Histogram { edges, counts, is_log } = Histogram::of(&values, 10).unwrap();
+        assert!(!is_log);
         assert_eq!((edges.len(), counts.iter().sum::<usize>()), (11, 1001));
         assert!(edges[10] < 1000.0 && counts.iter().all(|count| (90..=110).contains(count)), "{edges:?} {counts:?}");
         assert_eq!(Histogram::of(&[2.0, 2.0], 10), None);
@@ -161,7 +169,13 @@ mod tests {
         // Quantiles that are the same make way for the ends.
         let mut flags = vec![0.0; 999];
         flags.push(1.0);
-        assert_eq!(Histogram::of(&flags, 2).unwrap(), Histogram { edges: vec![0.0, 0.5, 1.0], counts: vec![999, 1] });
+        assert_eq!(
+            Histogram::of(&flags, 2).unwrap(),
+            Histogram { edges: vec![0.0, 0.5, 1.0], counts: vec![999, 1], is_log: false }
+        );
+        let spread: Vec<f64> = (0..=60).map(|i| 10_f64.powf(f64::from(i) / 10.0)).collect();
+        let Histogram { counts, is_log, .. } = Histogram::of(&spread, 6).unwrap();
+        assert!(is_log && counts.iter().all(|count| (9..=12).contains(count)), "{counts:?}");
     }
 
     #[test]

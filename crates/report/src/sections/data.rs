@@ -4,12 +4,15 @@ use maud::{Markup, html};
 use serde_json::Value;
 
 use crate::numbers::{count, percent, short};
-use crate::page::{Section, Table, badge};
-use crate::plot::{clipped, histogram, sparkline};
+use crate::page::{Section, Table, badge, text};
+use crate::plot::{Axis, clipped, histogram, sparkline};
 use crate::run::{Look, Run};
 
 /// Columns shown.
-const MOST_COLUMNS: usize = 120;
+const MOST_COLUMNS: usize = 200;
+
+/// Columns that are shown at once; the others are folded.
+const OPEN: usize = 24;
 
 pub fn section(run: &Run) -> Option<Section> {
     let columns = run.profile.items("columns");
@@ -48,7 +51,7 @@ pub fn section(run: &Run) -> Option<Section> {
     let target = columns.iter().find(|column| column.text("role") == "target");
     let body = html! {
         @if let Some(target) = target { (of_target(target)) }
-        div.card { h3 { "Columns" } (table.limited(MOST_COLUMNS).class("words").draw()) }
+        div.card { h3 { "Columns" } (table.limited(MOST_COLUMNS).opening(OPEN)) }
     };
     Some(Section::new("data", "Data", body).lead(of))
 }
@@ -56,7 +59,8 @@ pub fn section(run: &Run) -> Option<Section> {
 fn values(column: &Value) -> Markup {
     let name = column.text("name");
     if let Some(histogram) = column.get("histogram").filter(|histogram| !histogram.is_null()) {
-        return sparkline(&format!("Distribution of {name}"), &histogram.numbers("counts"));
+        let scale = if is_log(histogram) { ", logarithmic" } else { "" };
+        return sparkline(&format!("Distribution of {name}{scale}"), &histogram.numbers("counts"));
     }
     let frequent = column.items("most_frequent");
     if !frequent.is_empty() && column.whole("distinct") <= 1 {
@@ -70,7 +74,12 @@ fn values(column: &Value) -> Markup {
             format!("{} {}", clipped(pair.get(0).and_then(Value::as_str).unwrap_or_default(), 22), percent(share))
         })
         .collect();
-    html! { (words.join(", ")) }
+    text(&words.join(", "))
+}
+
+/// Whether the bars are of equal ratios.
+fn is_log(histogram: &Value) -> bool {
+    histogram.get("is_log").and_then(Value::as_bool) == Some(true)
 }
 
 fn of_target(target: &Value) -> Markup {
@@ -85,7 +94,7 @@ fn of_target(target: &Value) -> Markup {
         return crate::page::figure(
             &format!("The target: {name}"),
             "",
-            histogram(&format!("Distribution of {name}"), name, &edges, &counts),
+            histogram(&format!("Distribution of {name}"), Axis::of(name).log_if(is_log(spread)), &edges, &counts),
             &html! {},
             &table,
         );

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::headed;
 use crate::numbers::{count, digits, percent, plus, short};
 use crate::page::{Section, Table, figure, grid};
-use crate::plot::{Axis, Lines, Series, Style, histogram};
+use crate::plot::{Axis, Lines, N_COLOURS, Series, Style, histogram};
 use crate::run::{Look, Run};
 
 /// Labels of a matrix that is still read as one.
@@ -119,7 +119,9 @@ fn curves(evaluation: &Value) -> Vec<Markup> {
     } else {
         ", one label against the others".to_owned()
     };
-    let style = |place: usize| if by_model && place == 0 && curves.len() > 1 { Style::Dashed } else { Style::Line };
+    // Of the base the line is dashed; of many labels those that would have the colour of another one.
+    let is_dashed = |place: usize| if by_model { place == 0 && curves.len() > 1 } else { place >= N_COLOURS };
+    let style = |place: usize| if is_dashed(place) { Style::Dashed } else { Style::Line };
     let left_out = evaluation.whole("labels_left_out");
     let more = if left_out > 0 { format!(" {left_out} rarer labels are left out.") } else { String::new() };
     let plot = |key: &str, title: &str, x: Axis, y: Axis, diagonal: bool| {
@@ -222,7 +224,7 @@ fn residuals(evaluation: &Value) -> Vec<Markup> {
     let spread = figure(
         "Residuals",
         "Truth minus prediction.",
-        histogram(title, "truth minus prediction", &edges, &counts),
+        histogram(title, Axis::of("truth minus prediction"), &edges, &counts),
         &html! {},
         &table,
     );
@@ -257,7 +259,7 @@ pub fn importance(run: &Run) -> Option<Section> {
             .iter()
             .filter_map(|feature| feature.number("importance"))
             .fold(0.0_f64, |most, value| most.max(value.abs()));
-        let mut table = Table::new("Importance of the columns", ["column", "loss", "", "in words"], 1).class("words");
+        let mut table = Table::new("Importance of the columns", ["column", "in words", "loss", ""], 2);
         for feature in features {
             let value = feature.number("importance").unwrap_or_default();
             let share = if most > 0.0 { value.abs() / most } else { 0.0 };
@@ -267,9 +269,9 @@ pub fn importance(run: &Run) -> Option<Section> {
             };
             table.cells(vec![
                 html! { (feature.text("name")) },
+                html! { (feature.text("reason")) },
                 html! { (plus(value)) " " span.range { (between) } },
                 html! { span.bar.minus[value < 0.0] aria-hidden="true" { span style=(format!("--v:{share:.3}")) {} } },
-                html! { (feature.text("reason")) },
             ]);
         }
         let body = html! {

@@ -5,11 +5,14 @@ use serde_json::Value;
 
 use super::headed;
 use crate::numbers::short;
-use crate::page::{Section, Table, badge};
+use crate::page::{Section, Table, badge, text};
 use crate::run::{Look, Run, Stage};
 
 /// Rows shown of each kind.
-const MOST_ROWS: usize = 60;
+const MOST_ROWS: usize = 200;
+
+/// Rows that are shown at once; the others are folded.
+const OPEN: usize = 12;
 
 pub fn section(run: &Run) -> Option<Section> {
     let stages: Vec<&Stage> =
@@ -31,8 +34,7 @@ fn one(stage: &Stage) -> Markup {
         @if !dropped.is_empty() {
             div.card {
                 h3 { (dropped.len()) " dropped" }
-                @if dropped.len() > 12 { details { summary { "Which, and why" } (table("Features that were dropped", &dropped)) } }
-                @else { (table("Features that were dropped", &dropped)) }
+                (table("Features that were dropped", &dropped))
             }
         }
     }
@@ -48,13 +50,13 @@ fn table(caption: &str, features: &[&Value]) -> Markup {
     let comparable = methods.iter().all(|method| *method == methods[0]) && most > 0.0;
     let mut head = vec!["feature", "from", "why", "method", "score"];
     head.extend(comparable.then_some(""));
-    let mut table = Table::new(caption, head, 4).class("words");
+    let mut table = Table::new(caption, head, 4);
     for feature in features {
         let score = feature.number("score");
         let mut cells = vec![
             html! { (feature.text("name")) },
             html! { @if feature.text("source") != feature.text("name") { (feature.text("source")) } },
-            html! { (feature.text("reason")) },
+            text(feature.text("reason")),
             html! { (feature.text("method")) },
             html! { (score.map_or_else(|| "-".to_owned(), short)) },
         ];
@@ -64,5 +66,5 @@ fn table(caption: &str, features: &[&Value]) -> Markup {
         }
         table.cells(cells);
     }
-    table.limited(MOST_ROWS).draw()
+    table.limited(MOST_ROWS).opening(OPEN)
 }

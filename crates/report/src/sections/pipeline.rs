@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::graph::{Node, draw};
 use crate::numbers::seconds;
-use crate::page::{Section, Table, badge};
+use crate::page::{Section, Table, badge, text};
 use crate::run::{Look, Run};
 
 pub fn section(run: &Run) -> Option<Section> {
@@ -18,19 +18,21 @@ pub fn section(run: &Run) -> Option<Section> {
             html! { (stage.text("kind")) },
             html! { (seconds(took(stage))) },
             html! { (if cached { "yes" } else { "no" }) },
-            html! { (stage.pointer("/outcome/result/summary").and_then(Value::as_str).unwrap_or_default()) },
+            text(stage.pointer("/outcome/result/summary").and_then(Value::as_str).unwrap_or_default()),
         ]);
     }
     let title = format!("Graph of {}", run.summary.text("pipeline"));
     let body = html! {
         @if !nodes.is_empty() {
-            figure.card {
-                figcaption {
-                    h3 { "Graph" }
-                    p.note { "Times are those of the computation, whenever that was. " (badge("good", "computed")) " " (badge("", "from the store")) " " (badge("bad", "failed")) }
+            div.grid {
+                figure.card {
+                    figcaption {
+                        h3 { "Graph" }
+                        p.note { "Times are those of the computation, whenever that was. " (badge("good", "computed")) " " (badge("", "from the store")) " " (badge("bad", "failed")) }
+                    }
+                    div.scroll role="region" tabindex="0" aria-label=(title) { (draw(&title, &nodes)) }
                 }
-                div.scroll role="region" tabindex="0" aria-label=(title) { (draw(&title, &nodes)) }
-                (table.class("words").folded("Table"))
+                @if !table.is_empty() { div.card { h3 { "Stages" } (table.draw()) } }
             }
         }
         @if !run.yaml.is_empty() {

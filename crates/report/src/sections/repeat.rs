@@ -8,7 +8,7 @@ use crate::run::{Look, Run};
 
 pub fn section(run: &Run) -> Option<Section> {
     let environment = run.summary.get("environment").filter(|environment| environment.is_object())?;
-    let mut inputs = Table::new("Files", ["file", "set", "BLAKE3"], 3).class("words");
+    let mut inputs = Table::new("Files", ["file", "set", "BLAKE3"], 3);
     for input in run.summary.items("inputs") {
         inputs.cells(vec![
             html! { (input.text("path")) },
@@ -16,7 +16,7 @@ pub fn section(run: &Run) -> Option<Section> {
             html! { code { (input.text("blake3")) } },
         ]);
     }
-    let mut keys = Table::new("Cache keys", ["stage", "key"], 2).class("words");
+    let mut keys = Table::new("Cache keys", ["stage", "key"], 2);
     for stage in run.summary.items("stages") {
         keys.cells(vec![html! { (stage.text("name")) }, html! { code { (stage.text("key")) } }]);
     }

@@ -1,6 +1,7 @@
 //! What came out: base against tuned, the guard and the goal, and what failed.
 
 use maud::{Markup, html};
+use retune_spec::Metric;
 use serde_json::Value;
 
 use super::headed;
@@ -38,13 +39,11 @@ fn one(run: &Run, result: &Value) -> Markup {
     let guard = result.get("guard").filter(|guard| !guard.text("reason").is_empty());
     html! {
         (hero(result, models))
-        @if let Some(guard) = guard {
-            @let kept = guard.text("decision") == "kept_tuned";
-            (callout(if kept { "good" } else { "warn" }, if kept { "Guard: tuned model kept." } else { "Guard: base kept." }, guard.text("reason")))
-        }
+        @if let Some(guard) = guard { (callout(if guard.text("decision") == "kept_tuned" { "good" } else { "warn" }, "Guard:", guard.text("reason"))) }
         @if let Some(goal) = goal.filter(|goal| !goal.text("reason").is_empty()) {
             @let reached = goal.get("reached").and_then(Value::as_bool) == Some(true);
-            (callout(if reached { "good" } else { "warn" }, if reached { "Goal reached." } else { "Goal missed." }, goal.text("reason")))
+            @let reason = goal.text("reason");
+            (callout(if reached { "good" } else { "warn" }, "Goal:", reason.strip_prefix("goal ").unwrap_or(reason)))
         }
         div.card { (scores(result)) }
     }
@@ -108,59 +107,74 @@ fn signed_bounds(score: &Value) -> String {
     }
 }
 
-/// Every score of every model with its interval, and what lies between base and tuned model.
+/// Scores of every model with their intervals, and what lies between base and tuned model; those that are seldom asked for are folded.
 fn scores(result: &Value) -> Markup {
-    let models = result.items("models");
     let confidence = result.number("confidence").unwrap_or(0.95) * 100.0;
     let note = format!(
-        "On {} {} rows, with {confidence:.0} % bootstrap intervals; lines share a scale within a row.",
+        "On {} {} rows, with {confidence:.0} % bootstrap intervals. Lines within a row share a scale.",
         count(result.whole("n_rows")),
         result.text("set")
     );
+    let metrics = result.items("models").first().and_then(|model| model.get("scores")).and_then(Value::as_object);
+    let is_headline = |metric: &str| Metric::from_word(metric).is_none_or(Metric::is_headline);
+    let (shown, further): (Vec<&str>, Vec<&str>) = metrics
+        .into_iter()
+        .flat_map(|scores| scores.keys())
+        .map(String::as_str)
+        .partition(|metric| is_headline(metric));
+    html! {
+        p.note { (note) }
+        (table("Scores", result, &shown).draw())
+        (table("Further scores", result, &further).folded(&format!("{} more scores", further.len())))
+    }
+}
+
+fn table(caption: &str, result: &Value, metrics: &[&str]) -> Table {
+    let models = result.items("models");
+    let compared = result.get("difference").and_then(Value::as_object).is_some_and(|difference| !difference.is_empty());
     let mut head = vec!["score".to_owned()];
     for (place, model) in models.iter().enumerate() {
         head.push(format!("{}: {}", role(place, models.len()).to_lowercase(), model.text("id")));
-        head.push(String::new());
     }
-    let compared = result.get("difference").and_then(Value::as_object).is_some_and(|difference| !difference.is_empty());
-    if compared {
-        head.extend(["difference".to_owned(), String::new()]);
-    }
-    for name in head.iter_mut().filter(|name| name.is_empty()) {
-        *name = "interval".to_owned();
-    }
-    let mut table = Table::new("Scores", head, 1);
-    let metrics = models.first().and_then(|model| model.get("scores")).and_then(Value::as_object);
-    for metric in metrics.into_iter().flat_map(|scores| scores.keys()) {
-        let of = |model: &Value| model.pointer(&format!("/scores/{metric}")).cloned().unwrap_or_default();
-        let all: Vec<Value> = models.iter().map(of).collect();
+    head.push("intervals".to_owned());
+    head.extend(compared.then(|| "difference".to_owned()));
+    head.extend(compared.then(|| "its interval".to_owned()));
+    let mut table = Table::new(caption, head, 1);
+    for metric in metrics {
+        let all: Vec<Value> = models
+            .iter()
+            .map(|model| model.pointer(&format!("/scores/{metric}")).cloned().unwrap_or_default())
+            .collect();
         let ends = all.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(least, most), score| {
             let number = |key: &str, or: f64| score.number(key).or(score.number("value")).unwrap_or(or);
             (least.min(number("low", f64::INFINITY)), most.max(number("high", f64::NEG_INFINITY)))
         });
         let mut row = vec![html! { (metric) }];
-        for (place, score) in all.iter().enumerate() {
-            row.extend(cells(metric, score, ends, usize::from(place + 1 == all.len()), false));
-        }
+        row.extend(all.iter().map(|score| written(score, false)));
+        row.push(html! { @for (place, score) in all.iter().enumerate() { (drawn(metric, score, ends, usize::from(place + 1 == all.len() && place > 0), false)) } });
         if compared {
             let difference = result.pointer(&format!("/difference/{metric}")).cloned().unwrap_or_default();
             let reach = ["low", "high"]
                 .iter()
                 .filter_map(|key| difference.number(key))
                 .fold(0.0_f64, |most, value| most.max(value.abs()));
-            row.extend(cells(metric, &difference, (-reach, reach), 2, true));
+            row.push(written(&difference, true));
+            row.push(drawn(metric, &difference, (-reach, reach), 2, true));
         }
         table.cells(row);
     }
-    html! { p.note { (note) } (table.draw()) }
+    table
 }
 
-fn cells(metric: &str, score: &Value, ends: (f64, f64), series: usize, signed: bool) -> [Markup; 2] {
-    let Some(value) = score.number("value") else { return [html! { "-" }, html! {}] };
-    let interval = score.number("low").zip(score.number("high"));
+fn written(score: &Value, signed: bool) -> Markup {
+    let Some(value) = score.number("value") else { return html! { "-" } };
     let (text, between) = if signed { (plus(value), signed_bounds(score)) } else { (digits(value), bounds(score)) };
-    [
-        html! { (text) " " span.range { (between) } },
-        whisker(&format!("{metric} {text} {between}"), value, interval, ends, series, signed),
-    ]
+    html! { (text) " " span.range { (between) } }
+}
+
+fn drawn(metric: &str, score: &Value, ends: (f64, f64), series: usize, signed: bool) -> Markup {
+    let Some(value) = score.number("value") else { return html! {} };
+    let interval = score.number("low").zip(score.number("high"));
+    let title = format!("{metric} {} {}", digits(value), if signed { signed_bounds(score) } else { bounds(score) });
+    whisker(&title, value, interval, ends, series, signed)
 }

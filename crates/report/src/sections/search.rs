@@ -3,16 +3,20 @@
 use std::collections::BTreeMap;
 
 use maud::{Markup, html};
+use retune_spec::Metric;
 use serde_json::{Map, Value};
 
 use super::headed;
 use crate::numbers::{count, digits, seconds, short};
-use crate::page::{Section, Table, badge, figure};
+use crate::page::{Section, Table, badge, figure, grid, text};
 use crate::plot::{Axis, Lines, Series, Style, parallel, whisker};
 use crate::run::{Look, Run, Stage};
 
 /// Rows of the leaderboard that are shown.
-const MOST_ROWS: usize = 50;
+const MOST_ROWS: usize = 200;
+
+/// Rows that are shown at once; the others are folded.
+const OPEN: usize = 12;
 
 /// Axes of a plot of values.
 const MOST_AXES: usize = 9;
@@ -51,14 +55,15 @@ fn one(stage: &Stage) -> Markup {
         }
         families
     });
+    let mut figures: Vec<Markup> = history(&trials, &families, metric).into_iter().collect();
+    figures.extend(families.iter().filter_map(|family| values(&trials, family, metric)));
     let nested = details.get("nested").and_then(|nested| nested.number("mean"));
     html! {
         @if let Some(mean) = nested {
             p.callout.info { strong { "Nested estimate:" } " the whole search scores " (metric) " " (digits(mean)) " on rows that it has not seen." }
         }
         div.card { h3 { "Leaderboard" } (leaderboard(&trials, metric)) }
-        (history(&trials, &families, metric))
-        @for family in &families { (values(&trials, family, metric)) }
+        (grid(&figures))
     }
 }
 
@@ -71,8 +76,7 @@ fn leaderboard(trials: &[Trial], metric: &str) -> Markup {
         "Leaderboard",
         ["rank", "family", "values", metric, "interval", "folds", "fit", "predict", "size", ""],
         3,
-    )
-    .class("words");
+    );
     for trial in trials {
         let row = trial.row;
         let time = |key: &str| row.number(key).map_or_else(|| "-".to_owned(), seconds);
@@ -84,7 +88,7 @@ fn leaderboard(trials: &[Trial], metric: &str) -> Markup {
         table.cells(vec![
             html! { (row.whole("rank")) },
             html! { (row.text("family")) },
-            html! { (in_words(&trial.values)) },
+            text(&in_words(&trial.values)),
             html! { (mean.map_or_else(|| "-".to_owned(), digits)) " " span.range { (between) } },
             html! { @if let Some(mean) = mean { (whisker(&format!("{metric} {} {between}", digits(mean)), mean, interval, ends, 0, false)) } },
             html! { (row.whole("folds")) },
@@ -98,33 +102,28 @@ fn leaderboard(trials: &[Trial], metric: &str) -> Markup {
             },
         ]);
     }
-    table.limited(MOST_ROWS).draw()
+    table.limited(MOST_ROWS).opening(OPEN)
 }
 
 fn in_words(values: &Map<String, Value>) -> String {
-    let text = |value: &Value| match value {
+    let word = |value: &Value| match value {
         Value::Number(number) => number.as_f64().map_or_else(|| number.to_string(), short),
         Value::String(text) => text.clone(),
         other => other.to_string(),
     };
-    values.iter().map(|(name, value)| format!("{name} {}", text(value))).collect::<Vec<_>>().join(", ")
+    values.iter().map(|(name, value)| format!("{name} {}", word(value))).collect::<Vec<_>>().join(", ")
 }
 
-fn history(trials: &[Trial], families: &[&str], metric: &str) -> Markup {
+fn history(trials: &[Trial], families: &[&str], metric: &str) -> Option<Markup> {
     let mut order: Vec<(u64, f64, &str)> = trials
         .iter()
         .filter_map(|trial| Some((trial.row.whole("trial"), trial.row.number("mean")?, trial.row.text("family"))))
         .collect();
     order.sort_by_key(|trial| trial.0);
     if order.len() < 3 {
-        return html! {};
+        return None;
     }
-    // The first of the leaderboard is the best; on whichever side of the last it lies is better.
-    let finished: Vec<f64> = trials
-        .iter()
-        .filter_map(|trial| trial.row.number("mean").filter(|_| trial.row.text("status") == "finished"))
-        .collect();
-    let greater = finished.first() >= finished.last();
+    let greater = is_greater_better(metric);
     let mut best: Option<f64> = None;
     let mut line = Vec::new();
     let mut table = Table::new("Search history", ["trial", "family", metric, "best until then"], 2);
@@ -147,7 +146,8 @@ fn history(trials: &[Trial], families: &[&str], metric: &str) -> Markup {
         series,
         diagonal: false,
     };
-    figure("Search history", "", lines.draw(), &lines.legend(), &table.limited(MOST_ROWS * 4))
+    let note = "The mean over folds; trials that were given up early have fewer of them.";
+    Some(figure("Search history", note, lines.draw(), &lines.legend(), &table.limited(MOST_ROWS)))
 }
 
 /// What an axis is: of numbers, or of words.
@@ -202,12 +202,14 @@ fn word(value: &Value) -> String {
 }
 
 /// Parallel coordinates of the trials of a family.
-fn values(trials: &[Trial], family: &str, metric: &str) -> Markup {
-    let trials: Vec<(&Trial, f64)> = trials
+fn values(trials: &[Trial], family: &str, metric: &str) -> Option<Markup> {
+    let mut trials: Vec<(&Trial, f64)> = trials
         .iter()
         .filter(|trial| trial.row.text("family") == family)
         .filter_map(|trial| Some((trial, trial.row.number("mean")?)))
         .collect();
+    let sign = if is_greater_better(metric) { -1.0 } else { 1.0 };
+    trials.sort_by(|a, b| (sign * a.1).total_cmp(&(sign * b.1)));
     let mut names: Vec<&String> = Vec::new();
     for name in trials.iter().flat_map(|(trial, _)| trial.values.keys()) {
         if !names.contains(&name) {
@@ -225,7 +227,7 @@ fn values(trials: &[Trial], family: &str, metric: &str) -> Markup {
     names.truncate(MOST_AXES - 1);
     let scores: Vec<Value> = trials.iter().map(|(_, mean)| Value::from(*mean)).collect();
     let of_scores = Scale::of(&scores.iter().collect::<Vec<_>>());
-    let (Some(of_scores), 3.., false) = (of_scores, trials.len(), names.is_empty()) else { return html! {} };
+    let (Some(of_scores), 3.., false) = (of_scores, trials.len(), names.is_empty()) else { return None };
     let mut axes: Vec<(String, String, String)> = Vec::new();
     for name in &names {
         let (least, most) = scales[*name].ends();
@@ -234,7 +236,6 @@ fn values(trials: &[Trial], family: &str, metric: &str) -> Markup {
     let (least, most) = of_scores.ends();
     axes.push((metric.to_owned(), least, most));
     let last = trials.len() as f64 - 1.0;
-    // The leaderboard's order tells which are good, whether more is better or less.
     let rows: Vec<(Vec<Option<f64>>, f64)> = trials
         .iter()
         .enumerate()
@@ -261,8 +262,8 @@ fn values(trials: &[Trial], family: &str, metric: &str) -> Markup {
         row.push(digits(*mean));
         table.row(row);
     }
-    let table = table.limited(MOST_ROWS * 4);
-    html! {
+    let table = table.limited(MOST_ROWS);
+    Some(html! {
         figure.card {
             figcaption {
                 h3 { "Values of " (family) }
@@ -271,5 +272,9 @@ fn values(trials: &[Trial], family: &str, metric: &str) -> Markup {
             div.scroll role="region" tabindex="0" aria-label=(title) { (parallel(&title, &axes, &rows)) }
             (table.folded("Table"))
         }
-    }
+    })
+}
+
+fn is_greater_better(metric: &str) -> bool {
+    Metric::from_word(metric).is_none_or(Metric::greater_is_better)
 }
