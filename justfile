@@ -49,11 +49,6 @@ install INTO=(env("HOME") / ".local/bin"): build
 test: lint build && stale pipelines
     cargo test --release --workspace
 
-# Checks that need what `just test` does not: reports in headless Chromium (Debian's, and npm's playwright-core and axe-core in the cache folder)
-integration: build pipelines
-    scripts/browser.sh "{{ cache }}/browser"
-    node scripts/check_reports.mjs "{{ cache }}/browser" "{{ cache }}/browser/screenshots" runs/*/latest/report.html
-
 # Formatting, and clippy with warnings as errors
 lint: setup
     cargo fmt --all --check
@@ -85,6 +80,14 @@ bench *AREA: build
 # Make the tests' expected numbers again, with the peers that `just bench` installs
 references:
     for script in crates/*/tests/reference/*.py; do "{{ cache }}/bench-venv/bin/python" "$script"; done
+
+# Checks that need more than `just test`: a browser, Python, outside servers, kept in the cache folder
+integration: integration-reports integration-tracking integration-editor
+
+# Check the reports of the pipelines in headless Chromium (Debian's; npm's playwright-core and axe-core)
+integration-reports: build pipelines
+    scripts/browser.sh "{{ cache }}/browser"
+    node scripts/check_reports.mjs "{{ cache }}/browser" "{{ cache }}/browser/screenshots" runs/*/latest/report.html
 
 # Test tracking with a real MLflow server and TensorBoard's own reader (PyPI, in the cache folder)
 integration-tracking: build

@@ -73,7 +73,7 @@ fn folder(accuracy: f64) -> TempDir {
     );
     let trial = |number: usize, mean: f64, status: &str| {
         json!({
-            "rank": number + 1, "family": HOSTILE, "values": json!({ "l2": 10_f64.powi(number as i32 - 2), HOSTILE: if number % 2 == 0 { HOSTILE } else { "b" } }).to_string(),
+            "rank": number + 1, "family": HOSTILE, "values": json!({ "l2": 10_f64.powi(number as i32 - 2), HOSTILE: if number.is_multiple_of(2) { HOSTILE } else { "b" } }).to_string(),
             "mean": mean, "std": 0.01, "low": mean - 0.05, "high": mean + 0.05, "tied": number == 1, "folds": 5, "fit_seconds": 0.2, "predict_seconds": 0.01, "size": 1e4, "status": status, "trial": 9 - number,
         })
     };

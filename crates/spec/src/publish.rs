@@ -103,7 +103,7 @@ fn is_empty_block(schema: &Map<String, Value>, definitions: &Map<String, Value>)
 fn takes_any_text(schema: &Value, definitions: &Map<String, Value>) -> bool {
     let forms = forms_of(schema, definitions);
     let is_block = |form: &&Map<String, Value>| types_of(form).contains(&"object");
-    forms.iter().any(|form| is_free_text(form)) || forms.iter().all(|form| is_block(&form))
+    forms.iter().any(|form| is_free_text(form)) || forms.iter().all(is_block)
 }
 
 fn is_free_text(form: &Map<String, Value>) -> bool {

@@ -113,7 +113,7 @@ fn to_folder(artifact: PathBuf, arguments: &Apply) -> Outcome {
         store: Project::here(None)?.store,
         threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
     };
-    Ok(folder(&job, arguments.progress, &arguments.output, &interrupt()?)?)
+    folder(&job, arguments.progress, &arguments.output, &interrupt()?)
 }
 
 /// Does a job over many files and prints what came of it.
