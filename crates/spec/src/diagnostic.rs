@@ -354,7 +354,10 @@ error: unknown key `naem`
         let large = write("large.yaml", b"");
         File::options().write(true).open(&large).unwrap().set_len(100 << 20).unwrap();
         let cases = [
-            (folder.join("missing.yaml"), "no file `DIR/missing.yaml`"),
+            (
+                folder.join("missing.yaml"),
+                "no file `DIR/missing.yaml` (`retune init DATA --target COLUMN` writes a pipeline)",
+            ),
             (folder.clone(), "`DIR` is a folder, not a pipeline file"),
             (
                 large,
