@@ -46,7 +46,8 @@ test: lint build && stale pipelines
 # Checks that need what `just test` does not: reports in headless Chromium (Debian's, and npm's playwright-core and axe-core in the cache folder)
 integration: build pipelines
     scripts/browser.sh "{{ cache }}/browser"
-    node scripts/check_reports.mjs "{{ cache }}/browser" "{{ cache }}/browser/screenshots" runs/*/latest/report.html
+    "{{ retune }}" compare debian_packages debian_transfer --html "{{ cache }}/browser/compared/compared.html"
+    node scripts/check_reports.mjs "{{ cache }}/browser" "{{ cache }}/browser/screenshots" runs/*/latest/report.html "{{ cache }}/browser/compared/compared.html"
 
 # Formatting, and clippy with warnings as errors
 lint: setup

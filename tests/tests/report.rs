@@ -42,14 +42,38 @@ fn a_run_leaves_a_page_that_can_be_written_again() {
     let place = Workplace::with(FOUR_STEPS);
     place.ok(&["run", "p.yaml"]);
     let (path, page) = newest(&place, "people");
-    let all = ["result", "evaluation", "errors", "importance", "tuning", "search", "features", "steps", "data", "pipeline", "repeat"];
+    let all = [
+        "result",
+        "evaluation",
+        "errors",
+        "importance",
+        "tuning",
+        "search",
+        "features",
+        "steps",
+        "data",
+        "pipeline",
+        "repeat",
+    ];
     assert_eq!(sections(&page), all);
-    for text in ["Confusion matrix", "ROC curve", "Calibration", "Leaderboard", "retune run p.yaml", "people.csv", "BLAKE3", "f1_macro"] {
+    for text in [
+        "Confusion matrix",
+        "ROC curve",
+        "Calibration",
+        "Leaderboard",
+        "retune run p.yaml",
+        "people.csv",
+        "BLAKE3",
+        "f1_macro",
+    ] {
         assert!(page.contains(text), "{text}");
     }
     // Every plot has a name and every region that scrolls can be reached.
     assert_eq!(page.matches("role=\"img\"").count(), page.matches("role=\"img\" aria-label=\"").count());
-    assert_eq!(page.matches("<div class=\"scroll\"").count(), page.matches("<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-label=\"").count());
+    assert_eq!(
+        page.matches("<div class=\"scroll\"").count(),
+        page.matches("<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-label=\"").count()
+    );
 
     std::fs::remove_file(place.path(&path)).unwrap();
     let said = place.ok(&["report", "people"]);
@@ -65,7 +89,8 @@ fn a_run_leaves_a_page_that_can_be_written_again() {
     let (_, again) = newest(&place, "people");
     assert_eq!(sections(&again), all);
     assert_has(&again, &["6 of 6", "cached"]);
-    let seen = |page: &str| page.split("id=\"evaluation\"").nth(1).unwrap().split("id=\"tuning\"").next().unwrap().to_owned();
+    let seen =
+        |page: &str| page.split("id=\"evaluation\"").nth(1).unwrap().split("id=\"tuning\"").next().unwrap().to_owned();
     assert_eq!(seen(&page), seen(&again));
 }
 
@@ -121,7 +146,9 @@ fn runs_that_fail_or_are_stopped_have_a_page() {
     let mut run = place.command(&["run", "slow.yaml"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let searches = || {
         let journal = place.newest("slow").map(|run| place.path(run).join("journal.jsonl"));
-        journal.and_then(|path| std::fs::read_to_string(path).ok()).is_some_and(|text| text.contains("\"stage_started\",\"stage\":\"model\""))
+        journal
+            .and_then(|path| std::fs::read_to_string(path).ok())
+            .is_some_and(|text| text.contains("\"stage_started\",\"stage\":\"model\""))
     };
     assert!(wait_for(Duration::from_secs(60), searches));
     signal(run.id(), "TERM");
@@ -137,7 +164,10 @@ fn two_runs_are_compared() {
     place.write("q.yaml", FOUR_STEPS.replace("name: people", "name: others").replace("seed: ", "seed: 1"));
     place.ok(&["run", "q.yaml"]);
     let said = place.ok(&["compare", "people", "others", "--html", "compared.html"]);
-    assert_has(&said, &["- name: people", "+ name: others", "best of the leaderboard", "f1_macro", "difference", "compared.html"]);
+    assert_has(
+        &said,
+        &["- name: people", "+ name: others", "best of the leaderboard", "f1_macro", "difference", "compared.html"],
+    );
     let page = place.text("compared.html");
     check(&page);
     assert_eq!(sections(&page), ["runs", "scores", "search", "yaml"]);
