@@ -87,7 +87,8 @@ integration: integration-reports integration-tracking integration-editor
 # Check the reports of the pipelines in headless Chromium (Debian's; npm's playwright-core and axe-core)
 integration-reports: build pipelines
     scripts/browser.sh "{{ cache }}/browser"
-    node scripts/check_reports.mjs "{{ cache }}/browser" "{{ cache }}/browser/screenshots" runs/*/latest/report.html
+    "{{ retune }}" compare debian_packages debian_transfer --html "{{ cache }}/browser/compared/compared.html"
+    node scripts/check_reports.mjs "{{ cache }}/browser" "{{ cache }}/browser/screenshots" runs/*/latest/report.html "{{ cache }}/browser/compared/compared.html"
 
 # Test tracking with a real MLflow server and TensorBoard's own reader (PyPI, in the cache folder)
 integration-tracking: build

@@ -16,7 +16,7 @@ if ((${#missing[@]})); then
     DEBIAN_FRONTEND=noninteractive "${sudo[@]}" apt-get install -qq -y --no-install-recommends "${missing[@]}"
 fi
 
-mkdir -p "$1"
+mkdir -p "$1/compared"
 cd "$1"
 [[ -e package.json ]] || echo '{ "private": true }' >package.json
 packages=(playwright-core@1.65.1 axe-core@4.14.1)

@@ -45,7 +45,7 @@ async function faults(browser, report, width, colorScheme) {
   const closed = await overflow();
   if (closed) found.push(closed);
   if (screenshots !== "-") {
-    const name = `${basename(dirname(dirname(resolve(report))))}-${width}-${colorScheme}.png`;
+    const name = `${basename(report, ".html")}-${basename(dirname(dirname(resolve(report))))}-${width}-${colorScheme}.png`;
     await page.screenshot({ path: join(screenshots, name), fullPage: true });
   }
   // Tables behind plots are looked at, too.

@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use crate::plot::{clipped, svg_of};
 
 /// Sizes in units of the drawing.
-const WIDTH: f64 = 190.0;
+const WIDTH: f64 = 216.0;
 const HEIGHT: f64 = 54.0;
 const GAP: f64 = 22.0;
 const BETWEEN: f64 = 34.0;
@@ -65,8 +65,8 @@ pub fn draw(title: &str, nodes: &[Node]) -> Markup {
                     title { (node.name) @if !node.note.is_empty() { ": " (node.note) } }
                     rect x=(x) y=(y) width=(WIDTH) height=(HEIGHT) rx="9" fill="var(--sunken, #f1f3f6)" stroke="var(--line, #d5dbe3)" {}
                     rect x=(x) y=(y + 10.0) width="4" height=(HEIGHT - 20.0) rx="2" fill=(colour(&node.state)) {}
-                    text x=(x + 15.0) y=(y + 23.0) font-size="14" font-weight="600" fill="var(--ink, #16202c)" { (clipped(&node.name, 22)) }
-                    text x=(x + 15.0) y=(y + 41.0) font-size="12" fill="var(--muted, #536072)" { (clipped(&node.note, 28)) }
+                    text x=(x + 15.0) y=(y + 23.0) font-size="14" font-weight="600" fill="var(--ink, #16202c)" { (clipped(&node.name, 24)) }
+                    text x=(x + 15.0) y=(y + 41.0) font-size="12" fill="var(--muted, #536072)" { (clipped(&node.note, 33)) }
                 }
             }
         },

@@ -180,10 +180,10 @@ pub fn grid(figures: &[Markup]) -> Markup {
     html! { div.grid { @for figure in figures { (figure) } } }
 }
 
-/// A text that gets room where it is a long one, so that a column of it does not become a word wide.
+/// A text that gets room where it is a long one, so that a column of it does not become a word wide; one without a space has it anyway.
 pub fn text(text: &str) -> Markup {
     const LONG: usize = 26;
-    html! { @if text.chars().count() > LONG { span.long { (text) } } @else { (text) } }
+    html! { @if text.contains(' ') && text.chars().count() > LONG { span.long { (text) } } @else { (text) } }
 }
 
 /// A sentence that matters, in a box. `tone` is `good`, `bad`, `warn` or `info`.

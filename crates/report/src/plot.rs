@@ -9,7 +9,7 @@ use plotters::prelude::*;
 use crate::numbers::short;
 
 /// Width and height in units of the page's font: small, so that text can be read on a phone, where a plot is as wide as the screen.
-const SIZE: (u32, u32) = (440, 290);
+const SIZE: (u32, u32) = (380, 264);
 
 /// How many colours there are for series.
 pub const N_COLOURS: usize = 10;
@@ -275,10 +275,10 @@ impl Frame<'_> {
             let mut chart = ChartBuilder::on(&area)
                 .margin(6)
                 .margin_right(14)
-                .x_label_area_size(42)
+                .x_label_area_size(44)
                 .y_label_area_size(58)
                 .build_cartesian_2d(x.0..x.1, y.0..y.1)?;
-            let text = ("sans-serif", 15).into_font().color(&INK);
+            let text = ("sans-serif", 16).into_font().color(&INK);
             let (x_tick, y_tick) = (|place: &f64| self.x.tick(*place), |place: &f64| self.y.tick(*place));
             let mut mesh = chart.configure_mesh();
             mesh.light_line_style(TRANSPARENT)

@@ -17,8 +17,8 @@ use serde_json::{Map, Value, json};
 
 use crate::importance::{Shuffles, falls};
 
-/// Points of a curve.
-const POINTS: usize = 120;
+/// How far the points of a curve are apart.
+const APART: f64 = 0.01;
 
 /// Labels that have a curve of their own, the most frequent ones.
 const LABELS: usize = 12;
@@ -101,7 +101,9 @@ pub fn insight(scored: &Scored, progress: &dyn Progress) -> Result<Value> {
         }
     }
     all.insert("model".to_owned(), json!(name));
-    all.insert("importance".to_owned(), importance);
+    if !importance.is_null() {
+        all.insert("importance".to_owned(), importance);
+    }
     Ok(Value::Object(all))
 }
 
@@ -148,11 +150,16 @@ fn area(metric: Metric, positive: &[bool], scores: &[f64]) -> Option<f64> {
     score(metric, &Truth::Classes { codes: &codes, n_classes: 2 }, &Prediction::Scores(by_label)).ok()
 }
 
-/// At most [`POINTS`] points, evenly spread, the first and the last among them.
+/// Those points of a curve within the unit square that lie [`APART`] of its width or height from the one before, the first and the last.
 fn thinned(x: &[f64], y: &[f64]) -> Vec<[f64; 2]> {
-    let (n, shown) = (x.len(), x.len().min(POINTS));
-    let at = |place: usize| if shown < 2 { 0 } else { place * (n - 1) / (shown - 1) };
-    (0..shown).map(at).map(|place| [x[place], y[place]]).collect()
+    let mut kept: Vec<[f64; 2]> = Vec::new();
+    for (place, point) in x.iter().zip(y).map(|(x, y)| [*x, *y]).enumerate() {
+        let is_far = kept.last().is_none_or(|last| (last[0] - point[0]).abs().max((last[1] - point[1]).abs()) >= APART);
+        if is_far || place + 1 == x.len() {
+            kept.push(point);
+        }
+    }
+    kept
 }
 
 /// How often it was so that was said with a probability: of two labels the second one, of more the one that was predicted.
@@ -283,14 +290,15 @@ fn picture(images: &Images, row: usize) -> Option<String> {
     Some(format!("data:image/png;base64,{}", STANDARD.encode(png.ok()?)))
 }
 
-/// What the score loses where a column of the data is shuffled; for images and for very many columns it says why not. How much is done depends on rows and columns
+/// What the score loses where a column of the data is shuffled; null for images; of very many columns it says why not. How much is done depends on rows and columns
 /// alone, so that it repeats.
 fn importance(scored: &Scored, model: &Model, progress: &dyn Progress) -> Result<Value> {
     let left_out = |reason: String| Ok(json!({ "left_out": reason }));
     let schema = scored.raw.schema();
     let columns: Vec<String> = schema.features().map(|field| field.name.clone()).collect();
+    // An image is one column that holds all that there is.
     if schema.features().any(|field| field.kind == Kind::Image) {
-        return left_out("Not computed: one column of images holds all that there is.".to_owned());
+        return Ok(Value::Null);
     }
     if columns.len() > MOST_COLUMNS {
         return left_out(format!(
@@ -346,9 +354,10 @@ mod tests {
 
     #[test]
     fn curves_keep_their_ends_and_areas_are_those_of_one_label() {
-        let x: Vec<f64> = (0..1000).map(f64::from).collect();
+        let x: Vec<f64> = (0..=1000).map(|i| f64::from(i) / 1000.0).collect();
         let points = thinned(&x, &x);
-        assert_eq!((points.len(), points[0], points[POINTS - 1]), (POINTS, [0.0, 0.0], [999.0, 999.0]));
+        assert_eq!((points[0], points[points.len() - 1]), ([0.0, 0.0], [1.0, 1.0]));
+        assert!((90..=110).contains(&points.len()), "{}", points.len());
         assert_eq!(thinned(&[0.5], &[0.1]), [[0.5, 0.1]]);
         // scikit-learn's roc_auc_score of the documentation's example.
         assert_eq!(area(Metric::RocAuc, &[false, false, true, true], &[0.1, 0.4, 0.35, 0.8]), Some(0.75));

@@ -35,10 +35,12 @@ pub fn section(run: &Run) -> Option<Section> {
         let mut table = Table::new("Worst errors", head, left);
         rows.iter().for_each(|row| table.cells(cells(row, pictures, labels)));
         let wrong = worst.whole("wrong");
+        let are_ordered = !evaluation.get("importance").unwrap_or(&Value::Null).items("features").is_empty();
+        let with_columns = if are_ordered { "; with the columns that the model depends on most" } else { "" };
         let body = html! {
             div.card {
-                @if labels { p.note { (rows.len()) " of " (wrong) " wrong predictions, the surest first; with the columns that the model depends on most." } }
-                @else { p.note { "The " (rows.len()) " predictions that are farthest off; with the columns that the model depends on most." } }
+                @if labels { p.note { (rows.len()) " of " (wrong) " wrong predictions, the surest first" (with_columns) "." } }
+                @else { p.note { "The " (rows.len()) " predictions that are farthest off" (with_columns) "." } }
                 (table.opening(OPEN))
             }
         };

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::headed;
 use crate::numbers::{count, digits, percent, plus, short};
-use crate::page::{Section, Table, figure, grid};
+use crate::page::{Section, Table, figure, grid, text};
 use crate::plot::{Axis, Lines, N_COLOURS, Series, Style, histogram};
 use crate::run::{Look, Run};
 
@@ -269,7 +269,7 @@ pub fn importance(run: &Run) -> Option<Section> {
             };
             table.cells(vec![
                 html! { (feature.text("name")) },
-                html! { (feature.text("reason")) },
+                text(feature.text("reason")),
                 html! { (plus(value)) " " span.range { (between) } },
                 html! { span.bar.minus[value < 0.0] aria-hidden="true" { span style=(format!("--v:{share:.3}")) {} } },
             ]);

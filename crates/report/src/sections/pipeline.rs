@@ -10,21 +10,21 @@ use crate::run::{Look, Run};
 
 pub fn section(run: &Run) -> Option<Section> {
     let nodes = nodes(run);
-    let mut table = Table::new("Stages", ["stage", "uses", "took", "from the store", "result"], 2);
+    let mut table = Table::new("Stages", ["stage", "uses", "result", "took", "from the store"], 3);
     for stage in run.summary.items("stages") {
         let cached = is_cached(stage);
         table.cells(vec![
             html! { (stage.text("name")) },
             html! { (stage.text("kind")) },
+            text(stage.pointer("/outcome/result/summary").and_then(Value::as_str).unwrap_or_default()),
             html! { (seconds(took(stage))) },
             html! { (if cached { "yes" } else { "no" }) },
-            text(stage.pointer("/outcome/result/summary").and_then(Value::as_str).unwrap_or_default()),
         ]);
     }
     let title = format!("Graph of {}", run.summary.text("pipeline"));
     let body = html! {
-        @if !nodes.is_empty() {
-            div.grid {
+        div.grid {
+            @if !nodes.is_empty() {
                 figure.card {
                     figcaption {
                         h3 { "Graph" }
@@ -32,15 +32,10 @@ pub fn section(run: &Run) -> Option<Section> {
                     }
                     div.scroll role="region" tabindex="0" aria-label=(title) { (draw(&title, &nodes)) }
                 }
-                @if !table.is_empty() { div.card { h3 { "Stages" } (table.draw()) } }
             }
+            @if !run.yaml.is_empty() { div.card { h3 { "As it was asked" } p.note { "With every default; pipeline.resolved.yaml in the run's folder." } (yaml(&run.yaml)) } }
         }
-        @if !run.yaml.is_empty() {
-            div.card {
-                h3 { "As it was asked, with every default" }
-                details { summary { "pipeline.resolved.yaml" } (yaml(&run.yaml)) }
-            }
-        }
+        @if !table.is_empty() { div.card { h3 { "Stages" } (table.draw()) } }
     };
     (!nodes.is_empty() || !run.yaml.is_empty()).then(|| Section::new("pipeline", "Pipeline", body))
 }

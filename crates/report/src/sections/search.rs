@@ -74,8 +74,8 @@ fn leaderboard(trials: &[Trial], metric: &str) -> Markup {
     });
     let mut table = Table::new(
         "Leaderboard",
-        ["rank", "family", "values", metric, "interval", "folds", "fit", "predict", "size", ""],
-        3,
+        ["rank", "family", "", "values", metric, "interval", "folds", "fit", "predict", "size"],
+        4,
     );
     for trial in trials {
         let row = trial.row;
@@ -88,6 +88,11 @@ fn leaderboard(trials: &[Trial], metric: &str) -> Markup {
         table.cells(vec![
             html! { (row.whole("rank")) },
             html! { (row.text("family")) },
+            html! {
+                @if status != "finished" { (badge(if status.starts_with("failed") { "bad" } else { "warn" }, status)) }
+                @else if row.whole("rank") == 1 { (badge("good", "best")) }
+                @else if is_tied { (badge("info", "not told apart")) }
+            },
             text(&in_words(&trial.values)),
             html! { (mean.map_or_else(|| "-".to_owned(), digits)) " " span.range { (between) } },
             html! { @if let Some(mean) = mean { (whisker(&format!("{metric} {} {between}", digits(mean)), mean, interval, ends, 0, false)) } },
@@ -95,11 +100,6 @@ fn leaderboard(trials: &[Trial], metric: &str) -> Markup {
             html! { (time("fit_seconds")) },
             html! { (time("predict_seconds")) },
             html! { (row.number("size").map_or_else(|| "-".to_owned(), short)) },
-            html! {
-                @if status != "finished" { (badge(if status.starts_with("failed") { "bad" } else { "warn" }, status)) }
-                @else if row.whole("rank") == 1 { (badge("good", "best")) }
-                @else if is_tied { (badge("info", "not told apart")) }
-            },
         ]);
     }
     table.limited(MOST_ROWS).opening(OPEN)
