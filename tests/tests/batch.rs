@@ -189,8 +189,8 @@ fn what_cannot_be_meant_is_an_error_and_changes_nothing() {
     for (arguments, code, expected) in [
         (vec!["apply", "model", "-i", "none/*.csv", "-o", "out"], 4, "no file matches `none/*.csv`"),
         (vec!["apply", "model", "-i", "none.csv", "-o", "out"], 4, "no file none.csv"),
-        (vec!["apply", "model", "-i", "new", "-o", "new/out", "--format", "csv"], 0, ""),
-        (vec!["apply", "model", "-i", "new", "-o", "new/out", "--format", "csv"], 4, "lies among the results"),
+        (vec!["apply", "model", "-i", "new", "-o", "new/out"], 4, "would be taken for further files by `new`"),
+        (vec!["apply", "model", "-i", "new/0/*", "-o", "new/0/"], 4, "for further files by `new/0/*`"),
         (vec!["apply", "model", "-i", "-", "-o", "out"], 2, "`--input -` needs `--output -`"),
         (vec!["apply", "model", "-i", "new", "-o", "out", "--shard", "3/2"], 2, "with I from 1 to N"),
         (vec!["apply", "model", "-i", "new", "-o", "one.csv", "--shard", "1/2"], 2, "need a folder for the results"),

@@ -7,7 +7,7 @@ use std::error::Error;
 use std::path::Path;
 
 use retune_model_selection::ModelSelectionStage;
-use retune_stage::{FitContext, Rows, Stage};
+use retune_stage::{FitContext, Rows, Seed, Stage, Upstream};
 use retune_table::{ReadOptions, ingest, read_files};
 use serde_json::{from_value, json};
 
@@ -28,7 +28,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (table, _) = ingest(&read_files(&[file], &ReadOptions::of(&data)?)?, &data)?;
     let (first, others): (Vec<usize>, Vec<usize>) = (0..table.n_rows()).partition(|row| row % 5 > 0);
     let train = Rows::Table(table.take(&first)?);
-    let fit = ModelSelectionStage(search).fit(train, &FitContext::plain(1))?;
+    // Stages before the model would be fitted anew in each fold; here there are none.
+    let upstream = Upstream::none(train.clone(), Seed(1));
+    let fit =
+        ModelSelectionStage(search).fit(train, &FitContext { upstream: Some(&upstream), ..FitContext::plain(1) })?;
     let predictions = fit.fitted.apply(Rows::Table(table.take(&others)?))?;
 
     println!("{}", fit.report.details["summary"].as_str().unwrap_or_default());

@@ -256,23 +256,32 @@ impl Batch {
         Path::new(name).with_extension(ending).display().to_string()
     }
 
-    /// Results that a pattern matches would be taken for further files.
+    /// Results that the input reaches would be taken for further files.
     fn refuse_own_results(&self, parts: &[Part]) -> Result<(), Failure> {
-        let outputs: Vec<PathBuf> = parts.iter().map(|part| self.output.join(self.output_of(&part.name))).collect();
         let output = self.output.canonicalize().unwrap_or_else(|_| self.output.clone());
-        for part in parts {
-            let is_result = outputs.iter().any(|output| output == &part.path)
-                || part.path.canonicalize().is_ok_and(|path| path.starts_with(&output));
-            if is_result {
-                return Err(Failure::data(format!(
-                    "{} lies among the results, in {}",
-                    part.path.display(),
-                    self.output.display()
-                ))
-                .help("name another folder for the results, or a pattern that does not reach into it"));
+        let here = std::env::current_dir().unwrap_or_default();
+        let options = glob::MatchOptions { require_literal_separator: true, ..glob::MatchOptions::new() };
+        let reaches = |input: &&String| {
+            let rooted = here.join(input);
+            if rooted.is_dir() {
+                return rooted.canonicalize().is_ok_and(|rooted| output.starts_with(rooted));
             }
+            let is_result = |pattern: &glob::Pattern, part: &Part| {
+                pattern.matches_path_with(&output.join(self.output_of(&part.name)), options)
+            };
+            let pattern = glob::Pattern::new(&rooted.display().to_string());
+            pattern.is_ok_and(|pattern| parts.iter().any(|part| is_result(&pattern, part)))
+        };
+        let inside = |part: &&Part| part.path.canonicalize().is_ok_and(|path| path.starts_with(&output));
+        let culprit = self.input.iter().find(reaches).cloned();
+        match culprit.or_else(|| parts.iter().find(inside).map(|part| part.path.display().to_string())) {
+            Some(culprit) => Err(Failure::data(format!(
+                "the results in {} would be taken for further files by `{culprit}`",
+                self.output.display()
+            ))
+            .help("name another folder for the results, or a pattern that does not reach into it")),
+            None => Ok(()),
         }
-        Ok(())
     }
 }
 

@@ -1,6 +1,7 @@
 //! Two runs side by side.
 
 use maud::{Markup, html};
+use retune_spec::Metric;
 use serde_json::{Value, json};
 use similar::{ChangeTag, TextDiff};
 
@@ -89,6 +90,12 @@ impl Comparison {
         self.runs
             .each_ref()
             .map(|run| if a == b { run.name() } else { format!("{} {}", run.summary.text("pipeline"), run.name()) })
+    }
+
+    /// The names of the pipelines, or of the one that both are of.
+    pub(crate) fn pipelines(&self) -> String {
+        let [a, b] = self.runs.each_ref().map(|run| run.summary.text("pipeline"));
+        if a == b { a.to_owned() } else { format!("{a} and {b}") }
     }
 
     /// How the pipelines differ, with every default written out.
@@ -207,7 +214,7 @@ impl Comparison {
         let pairs = self.scores();
         if !pairs.is_empty() {
             let lead = "Of the model that each run kept, on its own test rows; lines share a scale within a row.";
-            sections.push(Section::new("scores", "Scores", self.score_table(&pairs)).lead(lead));
+            sections.push(Section::new("scores", "Scores", self.score_tables(&pairs)).lead(lead));
         }
         if self.best().iter().any(|best| !best.is_empty()) {
             sections.push(Section::new("search", "Best of the leaderboard", self.best_table()));
@@ -224,38 +231,44 @@ impl Comparison {
         html! { div.card { (table.draw()) } }
     }
 
-    fn score_table(&self, pairs: &[Pair]) -> Markup {
+    fn score_tables(&self, pairs: &[Pair]) -> Markup {
+        let is_headline = |pair: &&Pair| Metric::from_word(&pair.metric).is_none_or(Metric::is_headline);
+        let (shown, further): (Vec<&Pair>, Vec<&Pair>) = pairs.iter().partition(is_headline);
+        html! {
+            div.card {
+                (self.score_table("Scores", &shown).draw())
+                (self.score_table("Further scores", &further).folded(&format!("{} more scores", further.len())))
+            }
+        }
+    }
+
+    fn score_table(&self, caption: &str, pairs: &[&Pair]) -> Table {
         let [a, b] = self.names();
-        let mut table = Table::new(
-            "Scores",
-            [
-                "score".to_owned(),
-                "stage".to_owned(),
-                a.clone(),
-                format!("{a}, interval"),
-                b.clone(),
-                format!("{b}, interval"),
-                "difference".to_owned(),
-            ],
-            2,
-        );
+        let mut table = Table::new(caption, ["score", "stage", &a, &b, "intervals", "difference"], 2);
         for pair in pairs {
             let ends = pair.scores.iter().flatten().fold((f64::INFINITY, f64::NEG_INFINITY), |(least, most), score| {
                 let (low, high) = score.interval.unwrap_or((score.value, score.value));
                 (least.min(low), most.max(high))
             });
-            let mut cells = vec![html! { (pair.metric) }, html! { (pair.stage) }];
-            for (series, score) in pair.scores.iter().enumerate() {
-                cells.push(html! { (score.map_or_else(|| "-".to_owned(), Score::in_words)) });
-                cells.push(html! { @if let Some(score) = score { (whisker(&format!("{} {}", pair.metric, score.in_words()), score.value, score.interval, ends, series, false)) } });
-            }
-            cells.push(html! {
-                (pair.difference().map_or_else(|| "-".to_owned(), plus))
-                @if pair.lies_apart() == Some(true) { " " span.range { "intervals apart" } }
-            });
-            table.cells(cells);
+            let written = |score: Option<Score>| score.map_or_else(|| "-".to_owned(), Score::in_words);
+            let drawn = |(series, score): (usize, &Score)| {
+                let title = format!("{} {}", pair.metric, score.in_words());
+                whisker(&title, score.value, score.interval, ends, series, false)
+            };
+            let lines = pair.scores.iter().enumerate().filter_map(|(series, score)| Some((series, score.as_ref()?)));
+            table.cells(vec![
+                html! { (pair.metric) },
+                html! { (pair.stage) },
+                html! { (written(pair.scores[0])) },
+                html! { (written(pair.scores[1])) },
+                html! { @for line in lines { (drawn(line)) } },
+                html! {
+                    (pair.difference().map_or_else(|| "-".to_owned(), plus))
+                    @if pair.lies_apart() == Some(true) { " " span.range { "intervals apart" } }
+                },
+            ]);
         }
-        html! { div.card { (table.draw()) } }
+        table
     }
 
     fn best_table(&self) -> Markup {

@@ -40,7 +40,8 @@ pub fn render_comparison(comparison: &Comparison) -> String {
     let names = comparison.names();
     let header = html! {
         p.kicker { "retune compare" }
-        h1 { (names[0]) " and " (names[1]) }
+        h1 { (comparison.pipelines()) }
+        ul.facts { li { b { (names[0]) } } li { b { (names[1]) } } }
     };
     page(&format!("{} and {}", names[0], names[1]), &header, &comparison.sections())
 }

@@ -358,7 +358,7 @@ error: unknown key `naem`
                 folder.join("missing.yaml"),
                 "no file `DIR/missing.yaml` (`retune init DATA --target COLUMN` writes a pipeline)",
             ),
-            (folder.clone(), "`DIR` is a folder, not a pipeline file"),
+            (folder.clone(), "`DIR` is a folder, not a pipeline file (name a file in it, such as `DIR/gzip.yaml`)"),
             (
                 large,
                 "`DIR/large.yaml` has 100.0 MiB; a pipeline file has at most 1 MiB (is it a data file? data are named in a pipeline under `data: path:`)",

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::{FitContext, Fitted, Result, Rows, Schema, Seed, Stage};
+use crate::{FitContext, Fitted, Result, Rows, Schema, Seed, Stage, StageError};
 
 /// The raw training rows of a pipeline and the stages before a model selection: what a fold needs to be free of leaks.
 pub struct Upstream {
@@ -31,6 +31,12 @@ pub struct Link {
 }
 
 impl Upstream {
+    /// Rows that no stage comes before, for whoever selects a model without a pipeline.
+    pub fn none(train: Rows, seed: Seed) -> Self {
+        let rebuild = |word: &str, _: &Value, _: usize| Err(StageError::failed(format!("there is no stage `{word}`")));
+        Self { train, stages: Arc::new(Vec::new()), seed, rebuild }
+    }
+
     /// The same stages before other rows.
     #[must_use]
     pub fn with_train(&self, train: Rows) -> Self {

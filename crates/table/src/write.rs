@@ -292,8 +292,12 @@ fn create(path: &Path, write: impl FnOnce(&mut BufWriter<File>) -> PolarsResult<
 }
 
 fn cannot_write(path: &Path, error: &PolarsError) -> TableError {
-    let error = TableError::new(format!("cannot write {}: {error}", path.display()));
-    if error.message.contains("os error 28") { error.help("the disk is full: free some space") } else { error }
+    // The words of the store, which holds most of what is written here.
+    if error.to_string().contains("os error 28") {
+        return TableError::new(format!("no space left on the device that holds {}", path.display()))
+            .help("free some, or write to another disk (`RETUNE_STORE` for the store, `--out` for results)");
+    }
+    TableError::new(format!("cannot write {}: {error}", path.display()))
 }
 
 /// The array with zeros under missing values, and without a validity where nothing is missing.

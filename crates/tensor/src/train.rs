@@ -864,11 +864,12 @@ mod tests {
         assert_eq!((epochs(&seldom), epochs(&always)), (vec![3, 6, 8], (1..=8).collect()));
         assert!(seldom.looks().all(|(epoch, loss)| always.validation[epoch - 1] == Some(loss)));
 
-        // The best of those that were looked at is kept, and patience counts epochs.
-        let (_, stopped) = looked(4, 6, 400);
-        let (best, _) =
-            stopped.looks().fold((0, f64::INFINITY), |best, look| if look.1 < best.1 { look } else { best });
-        assert_eq!((stopped.best_epoch, stopped.train.len()), (best, best + 8), "the first look after six epochs");
+        // Patience counts epochs, and the first look after it ends the training.
+        let (base, _) = train(&small(0.0), &xor(400), None, &training(1)).unwrap();
+        let rule = EarlyStopping { rows: &judges, patience: 6, every: 4 };
+        let worse = Training { begin: Begin::Base, ..training(2) };
+        let (_, stopped) = train(&base, &clouds(400, true), Some(rule), &worse).unwrap();
+        assert_eq!((stopped.best_epoch, stopped.train.len(), epochs(&stopped)), (0, 8, vec![4, 8]));
     }
 
     #[test]
