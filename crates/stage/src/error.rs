@@ -2,7 +2,7 @@
 
 use retune_protocol::{ErrorClass, Failure};
 use retune_store::StoreError;
-use retune_table::TableError;
+use retune_table::{Blame, TableError};
 use thiserror::Error;
 
 /// What went wrong in a stage. The caller that knows the stage's name adds it.
@@ -56,7 +56,11 @@ impl From<StageError> for Failure {
 
 impl From<TableError> for StageError {
     fn from(error: TableError) -> Self {
-        let class = if error.may_pass { ErrorClass::Unavailable } else { ErrorClass::Data };
+        let class = match error.blame {
+            Blame::Data => ErrorClass::Data,
+            Blame::Source => ErrorClass::Unavailable,
+            Blame::Machine => ErrorClass::Failed,
+        };
         Self { class, message: error.message, help: error.help }
     }
 }

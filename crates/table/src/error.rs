@@ -11,19 +11,31 @@ pub struct TableError {
     pub message: String,
     /// The way out.
     pub help: Option<String>,
-    /// Whether it lies with what holds the file, so that another try may go well.
-    pub may_pass: bool,
+    /// What it lies with.
+    pub blame: Blame,
+}
+
+/// What an error lies with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Blame {
+    /// What is in the rows, or what was asked of them.
+    #[default]
+    Data,
+    /// What holds the file: another try may go well.
+    Source,
+    /// The machine, whose disk is full.
+    Machine,
 }
 
 impl TableError {
     /// An error without advice.
     pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), help: None, may_pass: false }
+        Self { message: message.into(), help: None, blame: Blame::Data }
     }
 
     /// A file that could not be read for now.
     pub fn unavailable(message: impl Into<String>) -> Self {
-        Self { may_pass: true, ..Self::new(message) }
+        Self { blame: Blame::Source, ..Self::new(message) }
     }
 
     /// Adds the way out.

@@ -40,7 +40,7 @@ pub use binding::{BadRow, Binding, Bound};
 pub use by_chunks::{ConformFiles, IngestFiles};
 pub use cells::{cell_json, frame_json};
 pub use conform::{Conformed, TargetPolicy, conform};
-pub use error::{TableError, listed};
+pub use error::{Blame, TableError, listed};
 pub use files::{Files, ReadOptions, format_of, read_files};
 pub use fold_plans::{Divisible, plan_folds};
 pub use images::{ImageFile, Images};

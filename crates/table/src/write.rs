@@ -14,6 +14,7 @@ use polars_arrow::record_batch::RecordBatchT;
 use retune_spec::Schema as Columns;
 use retune_spec::data::Format;
 
+use crate::error::Blame;
 use crate::files::format_of;
 use crate::{Table, TableError};
 
@@ -294,7 +295,8 @@ fn create(path: &Path, write: impl FnOnce(&mut BufWriter<File>) -> PolarsResult<
 fn cannot_write(path: &Path, error: &PolarsError) -> TableError {
     // The words of the store, which holds most of what is written here.
     if error.to_string().contains("os error 28") {
-        return TableError::new(format!("no space left on the device that holds {}", path.display()))
+        let message = format!("no space left on the device that holds {}", path.display());
+        return TableError { blame: Blame::Machine, ..TableError::new(message) }
             .help("free some, or write to another disk (`RETUNE_STORE` for the store, `--out` for results)");
     }
     TableError::new(format!("cannot write {}: {error}", path.display()))
