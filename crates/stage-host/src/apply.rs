@@ -34,7 +34,8 @@ pub fn apply(job: &ApplyJob, open: &mut OpenBundle, progress: &dyn Progress) -> 
     progress.update("reading", 0, None);
     let files = bundle.files(&job.input)?;
     let (input, n_rows) = (bundle.input()?, files.n_rows());
-    let has_target = Binding::has_target(&files, input)?;
+    // A model's predictions do not carry the target; to see whether it is sound in all rows takes memory for all of it.
+    let has_target = !bundle.ends_in_model() && Binding::has_target(&files, input)?;
     let binding = Binding::new(files.head(), input, bundle.levels(), job.handling, has_target)?;
     let columns: Vec<String> = binding.columns().into_iter().filter(|name| files.head().column(name).is_ok()).collect();
     let escapes_formulas =

@@ -70,6 +70,11 @@ impl Bundle {
         })
     }
 
+    /// Whether predictions come out.
+    pub fn ends_in_model(&self) -> bool {
+        self.chain.stages.last().is_some_and(|stage| stage.as_any().is::<Model>())
+    }
+
     /// Opens files as those of the training rows were read.
     pub fn files(&self, files: &[PathBuf]) -> Result<Files> {
         let mut options = ReadOptions::default().like(self.input()?);
